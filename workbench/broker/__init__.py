@@ -1,0 +1,20 @@
+"""The broker: connections, topology and the private node. The only place that imports pika."""
+
+from workbench.broker.connection import Connection, ConnectionState
+from workbench.broker.consumer import Consumer, Delivery
+from workbench.broker.lock import Lock
+from workbench.broker.publisher import Outgoing, Publisher
+from workbench.broker.rpc import RpcCaller
+from workbench.broker.topology import Topology
+
+__all__ = [
+    "Connection",
+    "ConnectionState",
+    "Consumer",
+    "Delivery",
+    "Lock",
+    "Outgoing",
+    "Publisher",
+    "RpcCaller",
+    "Topology",
+]

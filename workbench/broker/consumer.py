@@ -1,0 +1,175 @@
+"""`Consumer`: deliveries from queues, over any number of connections; acknowledged, or delivered again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from workbench.broker.connection import Connection, ConnectionState
+from workbench.broker.session import Channel, ChannelLost, Session
+from workbench.broker.topology import Declaration, Topology
+
+logger = logging.getLogger(__name__)
+
+
+class Delivery:
+    """A message as it was delivered. Bound to the channel it came on: where that is gone, so is the right to ack."""
+
+    __slots__ = ("_channel", "_properties", "body", "exchange", "queue", "redelivered", "routing_key", "tag")
+
+    def __init__(self, queue: str, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+        self.queue = queue
+        self.body = body
+        self.exchange: str = method.exchange
+        self.routing_key: str = method.routing_key
+        self.redelivered: bool = method.redelivered
+        self.tag: int = method.delivery_tag
+        self._channel = channel
+        self._properties = properties
+
+    def __repr__(self) -> str:
+        return f"<Delivery {self.tag} of {self.message_id or 'a message'} from {self.queue}>"
+
+    @property
+    def message_id(self) -> str:
+        """The publisher's id of the message; empty where it gave none."""
+        return self._properties.message_id or ""
+
+    @property
+    def reply_to(self) -> str:
+        """Where an answer goes; empty where none is wanted."""
+        return self._properties.reply_to or ""
+
+    @property
+    def correlation_id(self) -> str:
+        """What an answer has to carry."""
+        return self._properties.correlation_id or ""
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """The message's headers, the broker's own (`x-death`, `x-delivery-count`) among them."""
+        return self._properties.headers or {}
+
+    @property
+    def channel(self) -> Channel:
+        """The channel it came on."""
+        return self._channel
+
+
+class Consumer:
+    """Consumes from queues, each on a channel of its own, on one connection of its own.
+
+    Parameters
+    ----------
+    url, topology
+        Which broker; the topology's base is declared on each connect, and `declare` after it.
+    name
+        The connection's name.
+    queues
+        How many unacknowledged deliveries each queue may have.
+    on_delivery
+        Called on the loop with each delivery; must not block. An exception is logged, and the delivery stays
+        unacknowledged until the connection ends: handle errors in it.
+    declare
+        What is declared besides the topology's base.
+    on_open
+        Called when consuming has begun, the first time and after each reconnect.
+    on_lost
+        Called when the connection is gone: what was not acknowledged will be delivered again.
+    on_state
+        Called with the connection's state and a reason on each change.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        topology: Topology,
+        *,
+        name: str,
+        queues: Mapping[str, int],
+        on_delivery: Callable[[Delivery], None],
+        declare: Iterable[Declaration] = (),
+        on_open: Callable[[], None] | None = None,
+        on_lost: Callable[[], None] | None = None,
+        on_state: Callable[[ConnectionState, str], None] | None = None,
+    ) -> None:
+        self.connection = Connection(url, name=name, parts=(self,), on_state=on_state)
+        self._topology = topology
+        self._declare = tuple(declare)
+        self._queues = dict(queues)
+        self._on_delivery = on_delivery
+        self._on_open = on_open
+        self._on_lost = on_lost
+        self._tags: list[tuple[Channel, str]] = []
+        self._paused = False
+
+    def __repr__(self) -> str:
+        return f"<Consumer {self.connection.name}: {self.connection.state}, {', '.join(self._queues)}>"
+
+    async def __aenter__(self) -> Self:
+        self.connection.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection: the broker gives what was not acknowledged to others."""
+        await self.connection.close()
+
+    async def pause(self) -> None:
+        """Take no more deliveries, on this connection and later ones. What was delivered can still be acknowledged."""
+        self._paused = True
+        tags, self._tags = self._tags, []
+        for channel, tag in tags:
+            with contextlib.suppress(ChannelLost):
+                await channel.cancel(tag)
+
+    def ack(self, delivery: Delivery, *, multiple: bool = False) -> None:
+        """Acknowledge a delivery (`multiple`: and all before it from the same queue)."""
+        delivery.channel.ack(delivery.tag, multiple=multiple)
+
+    def reject(self, delivery: Delivery, *, requeue: bool = True) -> None:
+        """Give a delivery back to its queue; without `requeue`, hand it to the dead-letter exchange."""
+        delivery.channel.reject(delivery.tag, requeue=requeue)
+
+    # --- connection.Part --------------------------------------------------------------------------
+
+    async def opened(self, session: Session) -> None:
+        """Declare, then consume."""
+        self._tags = []
+        setup = await session.channel()
+        await setup.declare((*self._topology.base(), *self._declare))
+        for queue, prefetch in self._queues.items():
+            if not self._paused:
+                await self._consume(session, queue, prefetch)
+        if self._on_open is not None:
+            self._on_open()
+
+    async def _consume(self, session: Session, queue: str, prefetch: int) -> None:
+        channel = await session.channel()
+        await channel.prefetch(prefetch)
+        channel.on_cancelled(lambda: session.drop(f"the broker ended the consumer of {queue}"))
+        channel.closed.add_done_callback(lambda reason: _channel_closed(session, queue, reason))
+
+        def deliver(method: Any, properties: Any, body: bytes) -> None:
+            self._on_delivery(Delivery(queue, channel, method, properties, body))
+
+        self._tags.append((channel, await channel.consume(queue, deliver)))
+
+    def lost(self, reason: str) -> None:
+        """Forget the consumers: the next connection has its own."""
+        self._tags = []
+        if self._on_lost is not None:
+            self._on_lost()
+
+
+def _channel_closed(session: Session, queue: str, reason: asyncio.Future[Any]) -> None:
+    if not session.closed.done():
+        session.drop(f"the channel of {queue} is closed: {reason.result()}")

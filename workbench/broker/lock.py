@@ -1,0 +1,76 @@
+"""`Lock`: an exclusive queue that one process at a time can hold, and that the broker frees when its holder is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from types import TracebackType
+from typing import Self
+
+from workbench.broker.session import Session, open_session
+from workbench.broker.topology import Queue
+from workbench.core.errors import BrokerUnavailable
+
+logger = logging.getLogger(__name__)
+
+RETRY = 1.0
+
+
+class Lock:
+    """A lock held through the broker.
+
+    Parameters
+    ----------
+    url
+        Which broker.
+    queue
+        The name of the exclusive queue (RabbitMQ refuses its declaration on any connection but its holder's: 405).
+    name
+        The connection's name.
+    """
+
+    def __init__(self, url: str, queue: str, *, name: str) -> None:
+        self._url = url
+        self._queue = queue
+        self._name = name
+        self._session: Session | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.acquire()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.release()
+
+    async def acquire(self) -> None:
+        """Wait until nobody else holds the lock, trying about once a second for as long as it takes."""
+        waiting = ""
+        while True:
+            session = None
+            try:
+                session = await open_session(self._url, name=self._name)
+                channel = await session.channel()
+                await channel.declare([Queue(name=self._queue, exclusive=True)])
+                self._session = session
+                return
+            except BrokerUnavailable as error:
+                if str(error) != waiting:
+                    waiting = str(error)
+                    logger.info("standing by for %s: %s", self._queue, waiting)
+                if session is not None:
+                    await session.close()
+            await asyncio.sleep(random.uniform(RETRY / 2, RETRY))  # noqa: S311 - not a secret
+
+    async def wait_lost(self) -> str:
+        """Wait until the lock is lost with its connection; return why."""
+        assert self._session is not None
+        return str(await asyncio.shield(self._session.closed))
+
+    async def release(self) -> None:
+        """Let go. May be called twice."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()

@@ -1,0 +1,277 @@
+"""`Publisher`: messages that the broker has confirmed, over any number of connections.
+
+Confirms are pipelined: up to `window` messages are under way at once. A message that was not confirmed when its
+connection was lost, that was nacked, or that was returned because the topology is gone, is published again, with the
+same message id: whoever receives it may get it twice, and never not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from workbench.broker.connection import Connection, ConnectionState
+from workbench.broker.session import Channel, ChannelLost, Session
+from workbench.broker.topology import Declaration, Topology
+from workbench.core.errors import BrokerUnavailable
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 2048
+RETURNS = 3
+NACK_PAUSE = 0.2
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """A message to publish."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    message_id: str = ""
+    headers: dict[str, Any] | None = None
+    correlation_id: str = ""
+    reply_to: str = ""
+    expiration: float | None = None  # seconds it may wait on a queue
+    persistent: bool = True
+
+
+class _Entry:
+    """A message on its way, and who waits for its confirm."""
+
+    __slots__ = ("done", "message", "returns", "was_returned")
+
+    def __init__(self, message: Outgoing, done: asyncio.Future[None]) -> None:
+        self.message = message
+        self.done = done
+        self.returns = 0
+        self.was_returned = False
+
+
+class Publisher:
+    """Publishes with confirms, on a connection of its own.
+
+    Parameters
+    ----------
+    url, topology
+        Which broker, and what is declared there on each connect.
+    name
+        The connection's name.
+    declare
+        What is declared besides the topology's base, such as the queues of a user's families.
+    window
+        How many messages may be unconfirmed at once.
+    on_state
+        Called with the connection's state and a reason on each change.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        topology: Topology,
+        *,
+        name: str,
+        declare: Iterable[Declaration] = (),
+        window: int = WINDOW,
+        on_state: Callable[[ConnectionState, str], None] | None = None,
+    ) -> None:
+        self.connection = Connection(url, name=name, parts=(self,), on_state=on_state)
+        self._topology = topology
+        self._extra = list(declare)
+        self._window = window
+        self._channel: Channel | None = None
+        self._replies: Channel | None = None
+        self._tag = 0
+        self._unconfirmed: dict[int, _Entry] = {}  # by delivery tag, in order
+        self._waiting: deque[_Entry] = deque()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def __repr__(self) -> str:
+        return f"<Publisher {self.connection.name}: {self.connection.state}, {self.pending} unconfirmed>"
+
+    @property
+    def pending(self) -> int:
+        """How many messages wait for the broker's confirm."""
+        return len(self._unconfirmed) + len(self._waiting)
+
+    async def __aenter__(self) -> Self:
+        self.connection.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; what was not confirmed fails with `BrokerUnavailable`."""
+        await self.connection.close()
+        for entry in (*self._unconfirmed.values(), *self._waiting):
+            _fail(entry, BrokerUnavailable("the connection was closed before the broker had confirmed the message"))
+        self._unconfirmed.clear()
+        self._waiting.clear()
+
+    async def flush(self, timeout: float) -> None:
+        """Wait until everything published so far is confirmed, at most `timeout` seconds."""
+        under_way = [entry.done for entry in (*self._unconfirmed.values(), *self._waiting)]
+        if under_way:
+            await asyncio.wait(under_way, timeout=timeout)
+
+    async def publish(self, message: Outgoing) -> None:
+        """Publish, and return once the broker has confirmed. Bound the wait with `asyncio.timeout`."""
+        await self.room()
+        await self.publish_nowait(message)
+
+    async def room(self) -> None:
+        """Wait until fewer than `window` messages are under way."""
+        while self.pending >= self._window:
+            self._room.clear()
+            await self._room.wait()
+
+    def publish_nowait(self, message: Outgoing) -> asyncio.Future[None]:
+        """Publish, and return what is done once the broker has confirmed. Cancelling it gives the message up."""
+        entry = _Entry(message, asyncio.get_running_loop().create_future())
+        self._send(entry)
+        return entry.done
+
+    def reply(self, reply_to: str, correlation_id: str, body: bytes) -> None:
+        """Answer a request: transient, unconfirmed; whoever asked asks again where it is lost."""
+        if self._replies is not None and self._replies.is_open:
+            try:
+                self._replies.publish("", reply_to, body, mandatory=False, correlation_id=correlation_id)
+            except ChannelLost:
+                logger.info("an answer was lost with its channel")
+
+    async def declare(self, declarations: Iterable[Declaration]) -> None:
+        """Declare something more, now and on each later connect.
+
+        Raises
+        ------
+        BrokerUnavailable
+            Where the broker refuses it, or the connection is lost meanwhile.
+        """
+        fresh = [declaration for declaration in declarations if declaration not in self._extra]
+        if not fresh:
+            return
+        if self._replies is None:
+            raise ChannelLost("not connected")
+        await self._replies.declare(fresh)
+        self._extra += fresh
+
+    # --- connection.Part --------------------------------------------------------------------------
+
+    async def opened(self, session: Session) -> None:
+        """Declare the topology and send what is not confirmed again, in the order it was published in."""
+        self._replies = await session.channel()
+        await self._replies.declare((*self._topology.base(), *self._extra))
+        channel = await session.channel()
+        await channel.confirm(self._on_confirm, self._on_return)
+        self._channel, self._tag = channel, 0
+        # A channel dies alone where its exchange is gone: the whole connection starts again, with all declarations.
+        channel.closed.add_done_callback(lambda reason: session.drop(f"its channel is closed: {reason.result()}"))
+        again, self._unconfirmed = list(self._unconfirmed.values()), {}
+        self._waiting.extendleft(reversed(again))
+        self._refill()
+
+    def lost(self, reason: str) -> None:
+        """Keep what is unconfirmed for the next connection."""
+        self._channel = self._replies = None
+
+    # --- sending ----------------------------------------------------------------------------------
+
+    def _send(self, entry: _Entry) -> None:
+        channel = self._channel
+        if channel is None or not channel.is_open or len(self._unconfirmed) >= self._window:
+            self._waiting.append(entry)
+            return
+        message = entry.message
+        properties: dict[str, Any] = {"delivery_mode": 2 if message.persistent else 1}
+        if message.message_id:
+            properties["message_id"] = message.message_id
+        if message.headers:
+            properties["headers"] = message.headers
+        if message.correlation_id:
+            properties["correlation_id"] = message.correlation_id
+        if message.reply_to:
+            properties["reply_to"] = message.reply_to
+        if message.expiration is not None:
+            properties["expiration"] = str(int(message.expiration * 1000))
+        try:
+            channel.publish(message.exchange, message.routing_key, message.body, mandatory=True, **properties)
+        except ChannelLost:
+            self._waiting.append(entry)
+            return
+        self._tag += 1
+        self._unconfirmed[self._tag] = entry
+
+    def _refill(self) -> None:
+        while self._waiting and self._channel is not None and len(self._unconfirmed) < self._window:
+            entry = self._waiting.popleft()
+            if not entry.done.done():
+                before = len(self._waiting)
+                self._send(entry)
+                if len(self._waiting) > before:  # came back: the channel is gone
+                    return
+        if self.pending < self._window:
+            self._room.set()
+
+    # --- the broker's answers ---------------------------------------------------------------------
+
+    def _on_confirm(self, tag: int, multiple: bool, acked: bool) -> None:
+        if multiple:
+            confirmed = []
+            for earlier in list(self._unconfirmed):  # in order: the tags up to this one come first
+                if earlier > tag:
+                    break
+                confirmed.append(self._unconfirmed.pop(earlier))
+        else:
+            entry = self._unconfirmed.pop(tag, None)
+            confirmed = [entry] if entry else []
+        for entry in confirmed:
+            if not acked:
+                self._again(entry, f"the broker refused a message to {entry.message.exchange!r} (a queue may be full)")
+            elif entry.was_returned:
+                entry.was_returned = False
+                self._returned(entry)
+            elif not entry.done.done():
+                entry.done.set_result(None)
+        self._refill()
+
+    def _on_return(self, message_id: str) -> None:
+        for entry in self._unconfirmed.values():
+            if entry.message.message_id == message_id and not entry.was_returned:
+                entry.was_returned = True  # its confirm follows
+                return
+
+    def _returned(self, entry: _Entry) -> None:
+        entry.returns += 1
+        where = f"exchange {entry.message.exchange!r} with key {entry.message.routing_key!r}"
+        if entry.returns > RETURNS:
+            _fail(entry, BrokerUnavailable(f"no queue takes messages to {where}, though the topology is declared"))
+            return
+        logger.warning("a message to %s came back: declaring the topology again", where)
+        self._waiting.append(entry)
+        if self._channel is not None:
+            self._channel.drop_session("messages come back: the topology has to be declared again")
+
+    def _again(self, entry: _Entry, reason: str) -> None:
+        logger.warning("%s; trying again", reason)
+
+        def resend() -> None:
+            if not entry.done.done():
+                self._send(entry)
+
+        asyncio.get_running_loop().call_later(NACK_PAUSE, resend)
+
+
+def _fail(entry: _Entry, error: BrokerUnavailable) -> None:
+    if not entry.done.done():
+        entry.done.set_exception(error)
+        entry.done.exception()  # a future that nobody awaits any more is no news

@@ -1,0 +1,105 @@
+"""`RpcCaller`: requests to the tracker and their answers, over direct reply-to.
+
+RabbitMQ's direct reply-to (https://www.rabbitmq.com/docs/direct-reply-to) needs no queue, but the request has to be
+published on the channel that consumes the answers, and an answer is lost with it: so whatever is open is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from typing import Any
+
+from workbench.broker.session import Channel, ChannelLost, Session
+from workbench.broker.topology import Topology
+from workbench.core.errors import TrackerUnavailable
+
+logger = logging.getLogger(__name__)
+
+DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
+
+
+class _Request:
+    """What was asked, and who waits for the answer."""
+
+    __slots__ = ("answer", "body", "deadline")
+
+    def __init__(self, body: bytes, deadline: float) -> None:
+        self.body = body
+        self.deadline = deadline
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+
+class RpcCaller:
+    """Asks the tracker; a part of a connection (add it to a publisher's)."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._channel: Channel | None = None
+        self._open: dict[str, _Request] = {}
+        self._ids = itertools.count(1)
+
+    async def ask(self, body: bytes, *, timeout: float) -> bytes:
+        """Ask, and return the answer.
+
+        Raises
+        ------
+        TrackerUnavailable
+            Where no answer has come within `timeout` seconds.
+        """
+        request = _Request(body, asyncio.get_running_loop().time() + timeout)
+        correlation_id = str(next(self._ids))
+        self._open[correlation_id] = request
+        try:
+            self._send(correlation_id, request)
+            async with asyncio.timeout(timeout):
+                return await request.answer
+        except TimeoutError:
+            raise TrackerUnavailable(
+                f"no answer from the tracker within {timeout:g} s. Is one running? `workbench status` tells; "
+                "`workbench tracker` starts one"
+            ) from None
+        finally:
+            del self._open[correlation_id]
+
+    def ask_again(self) -> None:
+        """Send whatever is open once more: the tracker that had it may be gone."""
+        for correlation_id, request in self._open.items():
+            self._send(correlation_id, request)
+
+    async def opened(self, session: Session) -> None:
+        """Listen for answers, then ask again what was open."""
+        channel = await session.channel()
+        await channel.consume(DIRECT_REPLY_TO, self._answered, auto_ack=True)
+        channel.closed.add_done_callback(
+            lambda reason: session.drop(f"the channel for answers is closed: {reason.result()}")
+        )
+        self._channel = channel
+        self.ask_again()
+
+    def lost(self, reason: str) -> None:
+        """Keep what is open for the next connection."""
+        self._channel = None
+
+    def _send(self, correlation_id: str, request: _Request) -> None:
+        left = request.deadline - asyncio.get_running_loop().time()
+        if self._channel is None or not self._channel.is_open or left <= 0:
+            return
+        try:
+            self._channel.publish(
+                "",
+                self._topology.rpc_queue,
+                request.body,
+                mandatory=False,
+                correlation_id=correlation_id,
+                reply_to=DIRECT_REPLY_TO,
+                expiration=str(int(left * 1000)),
+            )
+        except ChannelLost:
+            logger.info("a request waits for the next connection")
+
+    def _answered(self, _method: Any, properties: Any, body: bytes) -> None:
+        request = self._open.get(properties.correlation_id or "")
+        if request is not None and not request.answer.done():
+            request.answer.set_result(body)

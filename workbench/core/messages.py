@@ -1,0 +1,186 @@
+"""The messages of the workbench as they travel: frozen, typed, data only.
+
+A message is MessagePack; its `type` field names it. New fields get defaults, so that an older peer's messages stay
+readable, and fields that a reader doesn't know are skipped. Times are aware UTC datetimes, durations float seconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """What every message has in common: how it is written."""
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an attempt failed, as data: nothing here needs the code that raised it."""
+
+    type: str  # the exception's name, e.g. "ValueError", or the limit that was broken
+    message: str
+    traceback: str = ""
+    hint: str = ""  # what to do next
+
+    def __str__(self) -> str:
+        text = f"{self.type}: {self.message}" if self.message else self.type
+        return f"{text}\n{self.hint}" if self.hint else text
+
+
+class Task(Message, frozen=True, kw_only=True, tag="task"):
+    """One submission of an operation, as it lies on a queue."""
+
+    task_id: str
+    operation: str
+    args: tuple[msgspec.Raw, ...] = ()  # each encoded by values.codecs; only the child decodes them
+    kwargs: dict[str, msgspec.Raw] = {}
+    client: str  # the submitter's name; its outcome events are addressed to it
+    submitted_at: datetime
+    queued_at: datetime  # the same as submitted_at, but for later attempts
+    attempt: int = 1
+    lane: str | None = None
+    timeout: float | None = None  # seconds one attempt may run
+    retries: int = 0  # further attempts after the first one
+    expires_at: datetime | None = None
+    v: int = 1
+
+
+class TaskStarted(Message, frozen=True, kw_only=True, tag="task.started"):
+    """A worker has handed a task to a slot."""
+
+    task_id: str
+    attempt: int
+    worker: str
+    slot: int
+    started_at: datetime
+
+
+class TasksStarted(Message, frozen=True, kw_only=True, tag="tasks.started"):
+    """The starts of the last moments that haven't ended yet, in one message: short tasks cost no event of their own."""
+
+    starts: tuple[TaskStarted, ...]
+
+
+class Status(StrEnum):
+    """How an attempt ended. Only a retry leaves the task alive."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRY = "retry"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class TaskFinished(Message, frozen=True, kw_only=True, tag="task.finished"):
+    """An attempt has ended: the outcome event, which carries the result."""
+
+    task_id: str
+    operation: str
+    client: str
+    attempt: int
+    status: Status
+    finished_at: datetime
+    worker: str = ""
+    slot: int | None = None
+    started_at: datetime | None = None
+    result: msgspec.Raw | None = None  # encoded by values.codecs; large ones are references
+    summary: str = ""
+    failure: Failure | None = None
+    output: str = ""  # printed and logged by the task, its last 64 KiB
+    peak_memory: int | None = None  # bytes, of the child process while the task ran
+    exit_signal: int | None = None  # where the child was killed
+    retry_at: datetime | None = None
+
+
+class TypeSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A parameter's type as data. `kind` is one of those in operations.signature."""
+
+    kind: str
+    args: tuple[TypeSpec, ...] = ()
+    choices: tuple[str | int | float | bool | None, ...] = ()  # of a Literal
+
+
+class ParameterSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One parameter of an operation. `form` is an `inspect` parameter kind in lower case."""
+
+    name: str
+    form: str = "positional_or_keyword"
+    type: TypeSpec = TypeSpec("any")
+    required: bool = True
+    default: str = ""  # its repr, for help texts
+
+
+class OperationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What can be known of an operation without its code: enough to check a submission."""
+
+    name: str
+    parameters: tuple[ParameterSpec, ...] = ()
+    summary: str = ""  # the first line of its docstring
+    timeout: float | None = None
+    retries: int = 0
+
+
+class WorkerOnline(Message, frozen=True, kw_only=True, tag="worker.online"):
+    """A worker has started, or has come back after losing the broker."""
+
+    worker: str
+    host: str
+    pid: int
+    families: tuple[str, ...]
+    lane: str | None = None
+    slots: int
+    operations: tuple[OperationSpec, ...] = ()
+    at: datetime
+
+
+class WorkerHeartbeat(Message, frozen=True, kw_only=True, tag="worker.heartbeat"):
+    """A worker is alive, and this is what it does."""
+
+    worker: str
+    busy: int  # slots that run something
+    memory: int = 0  # bytes, of the worker and its children together
+    done: int = 0  # attempts ended since it started
+    at: datetime
+
+
+class WorkerOffline(Message, frozen=True, kw_only=True, tag="worker.offline"):
+    """A worker has stopped in order."""
+
+    worker: str
+    at: datetime
+
+
+class TrackerOnline(Message, frozen=True, kw_only=True, tag="tracker.online"):
+    """A tracker has taken over: whoever waits for an answer asks again."""
+
+    tracker: str
+    at: datetime
+
+
+Event = TaskStarted | TasksStarted | TaskFinished | WorkerOnline | WorkerHeartbeat | WorkerOffline | TrackerOnline
+
+_encoder = msgspec.msgpack.Encoder()
+_task_decoder = msgspec.msgpack.Decoder(Task)
+_any_decoder: msgspec.msgpack.Decoder[Task | Event] = msgspec.msgpack.Decoder(
+    Task | TaskStarted | TasksStarted | TaskFinished | WorkerOnline | WorkerHeartbeat | WorkerOffline | TrackerOnline
+)
+
+encode = _encoder.encode
+"""Write a message as bytes."""
+
+
+def decode_task(body: bytes) -> Task:
+    """Read a task; raise `msgspec.DecodeError` (or its `ValidationError`) where `body` isn't one."""
+    return _task_decoder.decode(body)
+
+
+def decode(body: bytes) -> Task | Event:
+    """Read a task or an event; raise `msgspec.DecodeError` where `body` is neither."""
+    return _any_decoder.decode(body)
+
+
+def utcnow() -> datetime:
+    """Return the time as an aware UTC datetime."""
+    return datetime.now(UTC)

@@ -1,0 +1,130 @@
+"""What a client may ask the tracker, and what it may answer: frozen, typed, data only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from workbench.core.messages import OperationSpec, TaskFinished
+from workbench.core.states import State, TaskRecord
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", omit_defaults=True):
+    """What every request has in common: how it is written."""
+
+
+class GetTasks(Request, frozen=True, kw_only=True, tag="tasks.get"):
+    """The records of these tasks, in this order; unknown ids are left out. Answered by `Tasks`."""
+
+    task_ids: tuple[str, ...]
+
+
+class ListTasks(Request, frozen=True, kw_only=True, tag="tasks.list"):
+    """The newest tasks that match, newest first, older than `before` (a task id) where given. Answered by `Tasks`."""
+
+    state: State | None = None
+    operation: str | None = None
+    worker: str | None = None
+    before: str | None = None
+    limit: int = 100  # at most 1,000
+
+
+class GetOutcomes(Request, frozen=True, kw_only=True, tag="outcomes.get"):
+    """The outcomes of these tasks, as soon as one of them has ended. Answered by `Outcomes`.
+
+    The answer is held back until at least one task has ended or is unknown, or until `timeout` is over.
+    """
+
+    task_ids: tuple[str, ...]
+    timeout: float = 0.0  # seconds to hold the answer back
+
+
+class GetStats(Request, frozen=True, kw_only=True, tag="stats.get"):
+    """Counts by state, and the tracker's own condition. Answered by `Stats`."""
+
+
+class GetWorkbench(Request, frozen=True, kw_only=True, tag="workbench.get"):
+    """What a client has to know of this workbench. Answered by `Workbench`."""
+
+
+class Tasks(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="tasks"):
+    """Records of tasks."""
+
+    records: tuple[TaskRecord, ...]
+
+
+class Outcomes(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="outcomes"):
+    """Outcomes of those that have ended; ids never heard of; ids whose result has been swept."""
+
+    ended: tuple[TaskFinished, ...] = ()
+    unknown: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="stats"):
+    """How many tasks are in each state (states with none included), and what the tracker is at."""
+
+    states: dict[State, int]
+    total: int
+    tracker: str
+    started_at: datetime
+    last_event_at: datetime | None = None
+
+    def __getitem__(self, state: str) -> int:
+        """Return how many tasks are in `state`."""
+        return self.states[State(state)]
+
+
+class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tracker knows of one worker."""
+
+    worker: str
+    host: str
+    pid: int
+    families: tuple[str, ...]
+    lane: str | None
+    slots: int
+    busy: int
+    memory: int
+    done: int
+    online: bool
+    started_at: datetime
+    last_heartbeat_at: datetime
+
+
+class Workbench(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="workbench"):
+    """Where large values go, which paths workers share, what they can do, and who they are."""
+
+    store: str
+    roots: tuple[str, ...]
+    operations: tuple[OperationSpec, ...]
+    workers: tuple[WorkerRecord, ...]
+    version: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="problem"):
+    """The request could not be answered, and why."""
+
+    message: str
+
+
+AnyRequest = GetTasks | ListTasks | GetOutcomes | GetStats | GetWorkbench
+AnyAnswer = Tasks | Outcomes | Stats | Workbench | Problem
+
+_encoder = msgspec.msgpack.Encoder()
+_request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)
+_answer_decoder: msgspec.msgpack.Decoder[AnyAnswer] = msgspec.msgpack.Decoder(AnyAnswer)
+
+encode = _encoder.encode
+"""Write a request or an answer as bytes."""
+
+
+def decode_request(body: bytes) -> AnyRequest:
+    """Read a request; raise `msgspec.DecodeError` where `body` isn't one."""
+    return _request_decoder.decode(body)
+
+
+def decode_answer(body: bytes) -> AnyAnswer:
+    """Read an answer; raise `msgspec.DecodeError` where `body` isn't one."""
+    return _answer_decoder.decode(body)

@@ -1,0 +1,116 @@
+"""Settings: one frozen object, built in one place from the environment and what the caller gives.
+
+A workbench that runs on this machine leaves a small file in its directory (`workbench.json`, readable by its owner
+only); `Settings.load` finds it where no broker address is given.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from workbench.core.errors import NoWorkbench, WorkbenchError
+
+STATE_FILE = "workbench.json"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where everything is.
+
+    Parameters
+    ----------
+    broker_url
+        `amqp://user:password@host:port/vhost`, or `amqps://…`.
+    namespace
+        The prefix of every exchange's and queue's name, so that several workbenches can share a broker.
+    store
+        Where values too large for a message lie: any fsspec URL, or an absolute local path.
+        Empty where it isn't known yet: a client then asks the tracker.
+    roots
+        Absolute directories that notebook and workers share: files below them travel by path.
+    database
+        The tracker's, as an SQLAlchemy URL.
+    """
+
+    broker_url: str
+    namespace: str = "workbench."
+    store: str = ""
+    roots: tuple[str, ...] = ()
+    database: str = ""
+
+    @classmethod
+    def load(
+        cls,
+        broker_url: str | None = None,
+        *,
+        directory: str | Path | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> Settings:
+        """Build the settings from what is given, then the environment, then a workbench running on this machine.
+
+        Raises
+        ------
+        NoWorkbench
+            If none of them tells the broker's address.
+        """
+        url = broker_url or (None if directory else environ.get("WORKBENCH_BROKER_URL"))
+        state = None if url else read_state(directory or default_directory(environ))
+        if url is None and state is None:
+            where = directory or default_directory(environ)
+            raise NoWorkbench(
+                f"no workbench is running in {where}, and no broker address is given. "
+                "Start one with `workbench up --detach` or `with wb.LocalCluster() as cluster:`, "
+                "or set WORKBENCH_BROKER_URL=amqp://user:password@host:5672/"
+            )
+        base = state.settings if state else cls(broker_url=url or "")
+        return msgspec.structs.replace(
+            base,
+            namespace=environ.get("WORKBENCH_NAMESPACE", base.namespace),
+            store=environ.get("WORKBENCH_STORE", base.store),
+            roots=_roots(environ["WORKBENCH_ROOTS"]) if "WORKBENCH_ROOTS" in environ else base.roots,
+            database=environ.get("WORKBENCH_DATABASE", base.database),
+        )
+
+    def as_environ(self) -> dict[str, str]:
+        """Return the variables from which `load` builds these settings again, in another process."""
+        return {
+            "WORKBENCH_BROKER_URL": self.broker_url,
+            "WORKBENCH_NAMESPACE": self.namespace,
+            "WORKBENCH_STORE": self.store,
+            "WORKBENCH_ROOTS": os.pathsep.join(self.roots),
+            "WORKBENCH_DATABASE": self.database,
+        }
+
+
+class RunningState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running workbench writes beside its data: its settings, and the supervisor to ask."""
+
+    settings: Settings
+    pid: int
+    started: str = ""  # the supervisor's start time as the kernel tells it, so that a reused pid isn't mistaken for it
+
+
+def default_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where this user's workbench keeps its data: `WORKBENCH_DIRECTORY`, or below the XDG state directory."""
+    if "WORKBENCH_DIRECTORY" in environ:
+        return Path(environ["WORKBENCH_DIRECTORY"]).absolute()
+    state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".local" / "state"
+    return Path(state) / "workbench"
+
+
+def read_state(directory: str | Path) -> RunningState | None:
+    """Return what the workbench in `directory` wrote when it came up; None where none did."""
+    path = Path(directory) / STATE_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunningState)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise WorkbenchError(f"{path} can't be read: {error}. If no workbench runs there, remove the file") from error
+
+
+def _roots(text: str) -> tuple[str, ...]:
+    return tuple(str(Path(part).absolute()) for part in text.split(os.pathsep) if part)

@@ -1,0 +1,316 @@
+"""Signatures as data, and the one check that notebook and worker both make.
+
+`describe` turns a function into an `OperationSpec`; `bind` holds arguments against one. The notebook binds to refuse
+bad arguments before they travel; the worker binds again, to turn what travelled into what the function asks for.
+What differs is the `leaf`: how a value such as an image or a file is handled at either end.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import numbers
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from workbench.core.errors import InvalidArguments
+from workbench.core.messages import OperationSpec, ParameterSpec, TypeSpec
+from workbench.values.refs import FileRef, OutputPath
+
+Leaf = Callable[[str, object], object]
+"""`leaf(kind, value)` returns the value as this end needs it; it raises `ValueError` where it doesn't fit."""
+
+ANY = TypeSpec("any")
+VALUE_KINDS = frozenset({"image", "frame", "series", "table", "array", "file", "output"})
+
+# Classes are told by where they live, so that looking at a signature loads no library.
+_VALUE_CLASSES = {
+    ("PIL", "Image"): "image",
+    ("pandas", "DataFrame"): "frame",
+    ("pandas", "Series"): "series",
+    ("pyarrow", "Table"): "table",
+    ("numpy", "ndarray"): "array",
+}
+_SCALARS: dict[object, str] = {
+    type(None): "none",
+    bool: "bool",
+    int: "int",
+    float: "float",
+    str: "str",
+    bytes: "bytes",
+    datetime: "datetime",
+    FileRef: "file",
+    OutputPath: "output",
+}
+
+
+class _StandIn:
+    """Names a class whose module is imported for type checkers only, so that annotations still resolve."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __call__(self) -> None:  # typing accepts callables as types
+        raise TypeError("a stand-in for a type")
+
+    def __or__(self, other: object) -> Any:
+        return typing.Union[self, other]  # noqa: UP007 - the operator is what is being defined
+
+    def __ror__(self, other: object) -> Any:
+        return typing.Union[other, self]  # noqa: UP007
+
+
+class _Module:
+    """Names a module that is imported for type checkers only."""
+
+    def __init__(self, **names: _StandIn | _Module) -> None:
+        self.__dict__.update(names)
+
+
+_IMAGE, _FRAME, _SERIES = _StandIn("image"), _StandIn("frame"), _StandIn("series")
+_TABLE, _ARRAY = _StandIn("table"), _StandIn("array")
+_PANDAS = _Module(DataFrame=_FRAME, Series=_SERIES)
+_STAND_INS: dict[str, object] = {
+    "Image": _IMAGE,
+    "PIL": _Module(Image=_Module(Image=_IMAGE)),
+    "DataFrame": _FRAME,
+    "Series": _SERIES,
+    "pd": _PANDAS,
+    "pandas": _PANDAS,
+    "Table": _TABLE,
+    "pa": _Module(Table=_TABLE),
+    "pyarrow": _Module(Table=_TABLE),
+    "ndarray": _ARRAY,
+    "np": _Module(ndarray=_ARRAY),
+    "numpy": _Module(ndarray=_ARRAY),
+}
+
+
+def describe(
+    name: str, function: Callable[..., Any], *, timeout: float | None = None, retries: int = 0
+) -> OperationSpec:
+    """Describe a function as an operation.
+
+    Parameters
+    ----------
+    name
+        The operation's name, `family.operation`.
+    function
+        Its annotations say what each parameter takes. A parameter without one, or with a class that isn't known here,
+        takes anything that can travel.
+    timeout
+        Seconds one attempt may run; None for no limit.
+    retries
+        Further attempts after a failed first one.
+    """
+    hints = _hints(function)
+    parameters = tuple(
+        ParameterSpec(
+            name=parameter.name,
+            form=parameter.kind.name.lower(),
+            type=type_spec(hints.get(parameter.name, Any)),
+            required=parameter.default is inspect.Parameter.empty
+            and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD),
+            default="" if parameter.default is inspect.Parameter.empty else repr(parameter.default),
+        )
+        for parameter in inspect.signature(function).parameters.values()
+    )
+    summary = (inspect.getdoc(function) or "").partition("\n")[0]
+    return OperationSpec(name=name, parameters=parameters, summary=summary, timeout=timeout, retries=retries)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    module = getattr(function, "__globals__", {})
+    names = {name: value for name, value in _STAND_INS.items() if name not in module}
+    try:
+        return typing.get_type_hints(function, localns=names)
+    except (NameError, AttributeError, TypeError):  # an annotation that only a type checker can read: anything goes
+        return {}
+
+
+def type_spec(annotation: Any) -> TypeSpec:
+    """Turn an annotation into data. What isn't understood becomes `any`."""
+    if isinstance(annotation, _StandIn):
+        return TypeSpec(annotation.kind)
+    if isinstance(annotation, type | typing.NewType) and annotation in _SCALARS:
+        return TypeSpec(_SCALARS[annotation])
+    if annotation is None:
+        return TypeSpec("none")
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return type_spec(args[0])
+    if origin is typing.Literal:
+        return TypeSpec("literal", choices=args)
+    if origin is typing.Union or isinstance(annotation, types.UnionType):
+        return TypeSpec("union", tuple(type_spec(arg) for arg in args))
+    base = origin or annotation
+    if base in (list, collections.abc.Sequence, collections.abc.Iterable):
+        return TypeSpec("list", tuple(type_spec(arg) for arg in args[:1]) or (ANY,))
+    if base in (dict, collections.abc.Mapping):
+        return TypeSpec("dict", tuple(type_spec(arg) for arg in args) or (ANY, ANY))
+    if base is tuple:
+        if len(args) == 2 and args[1] is Ellipsis:
+            return TypeSpec("list", (type_spec(args[0]),))
+        return TypeSpec("tuple", tuple(type_spec(arg) for arg in args)) if args else TypeSpec("list", (ANY,))
+    if isinstance(base, type):
+        return TypeSpec(_value_kind(base) or "any")
+    return ANY
+
+
+def _value_kind(cls: type) -> str | None:
+    return _VALUE_CLASSES.get((cls.__module__.partition(".")[0], cls.__qualname__))
+
+
+def bind(
+    spec: OperationSpec, args: Sequence[object], kwargs: Mapping[str, object], leaf: Leaf
+) -> tuple[tuple[object, ...], dict[str, object]]:
+    """Hold arguments against a signature and hand each value to `leaf` where its kind asks for it.
+
+    Returns
+    -------
+    tuple
+        Positional and keyword arguments, lists turned into the tuples the signature asks for.
+
+    Raises
+    ------
+    InvalidArguments
+        Naming the operation, the parameter, what it takes and what it got.
+    """
+    positional = [p for p in spec.parameters if p.form in ("positional_only", "positional_or_keyword")]
+    by_name = {p.name: p for p in spec.parameters if p.form in ("positional_or_keyword", "keyword_only")}
+    variadic = next((p for p in spec.parameters if p.form == "var_positional"), None)
+    extra = next((p for p in spec.parameters if p.form == "var_keyword"), None)
+    if len(args) > len(positional) and variadic is None:
+        raise InvalidArguments(
+            f"{spec.name}: takes at most {len(positional)} positional arguments, got {len(args)}. "
+            f"Its parameters: {_listing(spec)}"
+        )
+    bound_args = []
+    for index, value in enumerate(args):
+        parameter = positional[index] if index < len(positional) else variadic
+        assert parameter is not None
+        bound_args.append(_bind_one(spec, parameter, parameter.name, value, leaf))
+    given = {p.name for p in positional[: len(args)]}
+    bound_kwargs = {}
+    for name, value in kwargs.items():
+        if name in given:
+            raise InvalidArguments(f"{spec.name}: parameter {name!r} was given twice, by position and by name")
+        parameter = by_name.get(name) or extra
+        if parameter is None:
+            raise InvalidArguments(f"{spec.name}: has no parameter {name!r}. Its parameters: {_listing(spec)}")
+        bound_kwargs[name] = _bind_one(spec, parameter, name, value, leaf)
+    missing = [p.name for p in spec.parameters if p.required and p.name not in given and p.name not in kwargs]
+    if missing:
+        names = ", ".join(repr(name) for name in missing)
+        raise InvalidArguments(f"{spec.name}: missing parameter {names}. Its parameters: {_listing(spec)}")
+    return tuple(bound_args), bound_kwargs
+
+
+def _bind_one(spec: OperationSpec, parameter: ParameterSpec, name: str, value: object, leaf: Leaf) -> object:
+    try:
+        return _convert(parameter.type, value, leaf)
+    except _Mismatch:
+        raise InvalidArguments(
+            f"{spec.name}: parameter {name!r} takes {type_text(parameter.type)}, got {_show(value)}"
+        ) from None
+    except InvalidArguments as error:
+        raise InvalidArguments(f"{spec.name}: parameter {name!r}: {error}") from error
+
+
+class _Mismatch(ValueError):
+    """A value isn't of the type asked for."""
+
+
+def _convert(spec: TypeSpec, value: object, leaf: Leaf) -> object:
+    match spec.kind:
+        case "any":
+            return leaf("any", value)
+        case "union":
+            return _convert_union(spec, value, leaf)
+        case "literal":
+            if isinstance(value, (str, int, float, bool, type(None))) and value in spec.choices:
+                return value
+        case "list" | "tuple" if isinstance(value, list | tuple):
+            if spec.kind == "list":
+                return [_convert(spec.args[0], item, leaf) for item in value]
+            if len(value) == len(spec.args):
+                return tuple(_convert(part, item, leaf) for part, item in zip(spec.args, value, strict=True))
+        case "dict" if isinstance(value, Mapping):
+            key, item = spec.args
+            return {_convert(key, k, leaf): _convert(item, v, leaf) for k, v in value.items()}
+        case kind if kind in VALUE_KINDS:
+            try:
+                return leaf(kind, value)
+            except TypeError:
+                raise _Mismatch from None
+        case kind:
+            return _scalar(kind, value)
+    raise _Mismatch
+
+
+def _convert_union(spec: TypeSpec, value: object, leaf: Leaf) -> object:
+    # Plain scalars and lists first: in `FileRef | str` a string stays what it is only where no file is asked for.
+    order = sorted(spec.args, key=lambda part: part.kind == "str")
+    for part in order:
+        try:
+            return _convert(part, value, leaf)
+        except _Mismatch:
+            continue
+    raise _Mismatch
+
+
+def _scalar(kind: str, value: object) -> object:
+    if kind == "none" and value is None:
+        return None
+    if kind == "bool" and (isinstance(value, bool) or type(value).__name__ == "bool_"):
+        return bool(value)
+    if kind == "int" and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    if kind == "float" and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value)
+    if kind == "str" and isinstance(value, str):
+        return str(value)
+    if kind == "bytes" and isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if kind == "datetime" and isinstance(value, datetime):
+        return value
+    raise _Mismatch
+
+
+_NAMES = {
+    "any": "anything",
+    "none": "None",
+    "image": "an image (PIL.Image, a path, a FileRef or a file's bytes)",
+    "frame": "a table (pandas.DataFrame, pyarrow.Table, a path or a FileRef)",
+    "series": "a pandas.Series",
+    "table": "a table (pyarrow.Table, pandas.DataFrame, a path or a FileRef)",
+    "array": "a numpy.ndarray",
+    "file": "a file (a path or a FileRef)",
+    "output": "a path to write to",
+}
+
+
+def type_text(spec: TypeSpec) -> str:
+    """Write a type as a person would."""
+    match spec.kind:
+        case "literal":
+            return "one of " + ", ".join(repr(choice) for choice in spec.choices)
+        case "union":
+            return " or ".join(type_text(part) for part in spec.args)
+        case "list" | "tuple" | "dict":
+            inner = ", ".join(type_text(part) for part in spec.args)
+            return f"{spec.kind}[{inner}]"
+        case kind:
+            return _NAMES.get(kind, kind)
+
+
+def _listing(spec: OperationSpec) -> str:
+    return ", ".join(p.name if p.required else f"{p.name}={p.default}" for p in spec.parameters) or "none"
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 80 else text[:77] + '…'} ({type(value).__name__})"
