@@ -76,6 +76,8 @@ class Consumer:
         unacknowledged until the connection ends: handle errors in it.
     declare
         What is declared besides the topology's base.
+    auto_ack
+        Let the broker forget each message as it sends it: for an exclusive queue, which goes with its connection.
     on_open
         Called when consuming has begun, the first time and after each reconnect.
     on_lost
@@ -93,6 +95,7 @@ class Consumer:
         queues: Mapping[str, int],
         on_delivery: Callable[[Delivery], None],
         declare: Iterable[Declaration] = (),
+        auto_ack: bool = False,
         on_open: Callable[[], None] | None = None,
         on_lost: Callable[[], None] | None = None,
         on_state: Callable[[ConnectionState, str], None] | None = None,
@@ -100,6 +103,7 @@ class Consumer:
         self.connection = Connection(url, name=name, parts=(self,), on_state=on_state)
         self._topology = topology
         self._declare = tuple(declare)
+        self._auto_ack = auto_ack
         self._queues = dict(queues)
         self._on_delivery = on_delivery
         self._on_open = on_open
@@ -161,7 +165,7 @@ class Consumer:
         def deliver(method: Any, properties: Any, body: bytes) -> None:
             self._on_delivery(Delivery(queue, channel, method, properties, body))
 
-        self._tags.append((channel, await channel.consume(queue, deliver)))
+        self._tags.append((channel, await channel.consume(queue, deliver, auto_ack=self._auto_ack)))
 
     def lost(self, reason: str) -> None:
         """Forget the consumers: the next connection has its own."""

@@ -283,6 +283,8 @@ def _abort(connection: Any) -> None:
 
 def _parameters(url: str, name: str) -> Any:
     try:
+        if not url.startswith(("amqp://", "amqps://")):
+            raise ValueError("it isn't an amqp:// or amqps:// URL")
         parameters = pika.URLParameters(url)
     except Exception as error:
         raise BrokerRefused(

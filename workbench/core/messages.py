@@ -1,7 +1,8 @@
 """The messages of the workbench as they travel: frozen, typed, data only.
 
 A message is MessagePack; its `type` field names it. New fields get defaults, so that an older peer's messages stay
-readable, and fields that a reader doesn't know are skipped. Times are aware UTC datetimes, durations float seconds, sizes bytes.
+readable, and fields that a reader doesn't know are skipped. Times are aware UTC datetimes, durations float seconds,
+sizes bytes.
 """
 
 from __future__ import annotations

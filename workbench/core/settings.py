@@ -91,6 +91,8 @@ class RunningState(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     pid: int
     started: str = ""  # the supervisor's start time as the kernel tells it, so that a reused pid isn't mistaken for it
+    processes: dict[str, int] = {}  # pids by name: node, epmd, tracker, worker-1 …
+    restarts: dict[str, int] = {}  # how often each has been started again, where it has been
 
 
 def default_directory(environ: Mapping[str, str] = os.environ) -> Path:

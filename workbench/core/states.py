@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -54,7 +55,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     state: State = State.QUEUED
     attempt: int = 0  # the highest attempt any fact spoke of; 0 until one did
     submitted_at: datetime | None = None
-    queued_at: datetime | None = None  # when the current attempt was put on a queue
+    queued_at: datetime | None = None  # when `queued_attempt` was put on a queue
     started_at: datetime | None = None  # when the current attempt started
     finished_at: datetime | None = None  # when the task ended
     retry_at: datetime | None = None
@@ -64,11 +65,14 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None  # of the last attempt that failed
     output: str = ""  # what the last attempt printed and logged
     peak_memory: int | None = None  # bytes
+    queued_attempt: int = 0  # the highest attempt whose copy has arrived
+    failed_attempt: int = 0  # the attempt that `failure`, `output` and `peak_memory` tell of, where it failed
+    failed_at: datetime | None = None
 
     @property
     def seconds_queued(self) -> float | None:
         """Seconds the current attempt waited on a queue, where known."""
-        return _between(self.queued_at, self.started_at)
+        return _between(self.queued_at, self.started_at) if self.queued_attempt == self.attempt else None
 
     @property
     def seconds_running(self) -> float | None:
@@ -110,25 +114,22 @@ def fold(record: TaskRecord | None, fact: Fact) -> TaskRecord:
             return _finished(known, fact)
 
 
+# Each fact moves only what it is the authority for, and only forwards: identity and queueing come from the copy of the
+# task with the highest attempt, the current run from the latest start, the last failure from the latest retry. That is
+# what makes order and repetition harmless.
+
+
 def _accepted(known: TaskRecord, task: Task) -> TaskRecord:
-    if not known.operation or not known.client:
-        known = msgspec.structs.replace(known, operation=task.operation, client=task.client)
+    changes: dict[str, Any] = {}
     if known.submitted_at is None:
-        known = msgspec.structs.replace(known, submitted_at=task.submitted_at, lane=task.lane)
-    if task.attempt == known.attempt and known.queued_at is None:
-        known = msgspec.structs.replace(known, queued_at=task.queued_at)
-    if not _newer(known, task.attempt, State.QUEUED):
-        return known
-    return msgspec.structs.replace(
-        known,
-        state=State.QUEUED,
-        attempt=task.attempt,
-        queued_at=task.queued_at,
-        started_at=None,
-        worker=None,
-        slot=None,
-        retry_at=None,
-    )
+        changes.update(operation=task.operation, client=task.client, lane=task.lane, submitted_at=task.submitted_at)
+    if task.attempt > known.queued_attempt or (
+        task.attempt == known.queued_attempt and known.queued_at is not None and task.queued_at < known.queued_at
+    ):
+        changes.update(queued_attempt=task.attempt, queued_at=task.queued_at)
+    if _newer(known, task.attempt, State.QUEUED):
+        changes.update(state=State.QUEUED, attempt=task.attempt, started_at=None, worker=None, slot=None, retry_at=None)
+    return msgspec.structs.replace(known, **changes) if changes else known
 
 
 def _started(known: TaskRecord, start: TaskStarted) -> TaskRecord:
@@ -136,14 +137,13 @@ def _started(known: TaskRecord, start: TaskStarted) -> TaskRecord:
         known.state is State.RUNNING
         and start.attempt == known.attempt
         and known.started_at is not None
-        and start.started_at > known.started_at
+        and (start.started_at, start.worker) > (known.started_at, known.worker or "")
     )
     if not again and not _newer(known, start.attempt, State.RUNNING):
         return known
     return msgspec.structs.replace(
         known,
         state=State.RUNNING,
-        queued_at=known.queued_at if start.attempt == known.attempt else None,
         attempt=start.attempt,
         started_at=start.started_at,
         worker=start.worker,
@@ -153,26 +153,35 @@ def _started(known: TaskRecord, start: TaskStarted) -> TaskRecord:
 
 
 def _finished(known: TaskRecord, end: TaskFinished) -> TaskRecord:
-    if not known.operation and end.operation:
-        known = msgspec.structs.replace(known, operation=end.operation, client=end.client)
-    state = _TERMINAL_OF.get(end.status, State.RETRYING)
-    if known.state.terminal or (state is State.RETRYING and not _newer(known, end.attempt, state)):
+    if known.state.terminal:
         return known
-    return msgspec.structs.replace(
-        known,
-        state=state,
-        queued_at=known.queued_at if end.attempt == known.attempt else None,
-        attempt=end.attempt,
-        started_at=end.started_at,
-        finished_at=end.finished_at if state.terminal else None,
-        retry_at=end.retry_at,
-        worker=end.worker or None,
-        slot=end.slot,
-        summary=end.summary,
-        failure=end.failure,
-        output=end.output,
-        peak_memory=end.peak_memory,
-    )
+    state = _TERMINAL_OF.get(end.status, State.RETRYING)
+    changes: dict[str, Any] = {}
+    if not known.operation and end.operation:
+        changes.update(operation=end.operation, client=end.client)
+    latest = known.failed_at is None or (end.attempt, end.finished_at) > (known.failed_attempt, known.failed_at)
+    if state.terminal or latest:
+        failed = end.failure is not None or not state.terminal
+        changes.update(
+            summary=end.summary,
+            failure=end.failure,
+            output=end.output,
+            peak_memory=end.peak_memory,
+            failed_attempt=end.attempt if failed else 0,
+            failed_at=end.finished_at if failed else None,
+        )
+    here = known.state is State.RETRYING and known.attempt == end.attempt and latest
+    if state.terminal or here or _newer(known, end.attempt, state):
+        changes.update(
+            state=state,
+            attempt=end.attempt,
+            started_at=end.started_at,
+            finished_at=end.finished_at if state.terminal else None,
+            retry_at=end.retry_at,
+            worker=end.worker or None,
+            slot=end.slot,
+        )
+    return msgspec.structs.replace(known, **changes) if changes else known
 
 
 def _newer(known: TaskRecord, attempt: int, state: State) -> bool:

@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+
+import pytest
+
+from tests.support import rabbitmqctl, until
+from workbench.broker import ConnectionState, Consumer, Delivery, Lock, Outgoing, Publisher, RpcCaller, Topology
+from workbench.broker.node import Node
+from workbench.broker.session import open_session
+from workbench.core.errors import BrokerRefused, BrokerUnavailable, TrackerUnavailable
+
+
+def messages(topology: Topology, count: int, key: str = "image.thumbnail") -> list[Outgoing]:
+    return [Outgoing(topology.submit, key, b"%d" % number, message_id=f"m{number}") for number in range(count)]
+
+
+async def collect(node: Node, topology: Topology, queue: str, count: int) -> list[Delivery]:
+    """Consume until `count` different messages were acknowledged."""
+    got: dict[bytes, Delivery] = {}
+
+    def on_delivery(delivery: Delivery) -> None:
+        got[delivery.body] = delivery
+        consumer.ack(delivery)
+
+    consumer = Consumer(node.url, topology, name="collects", queues={queue: 100}, on_delivery=on_delivery)
+    async with consumer:
+        await until(lambda: len(got) >= count, what=f"{count} messages on {queue}")
+    return list(got.values())
+
+
+def test_what_is_confirmed_lies_on_its_queue_and_a_copy_on_the_trackers(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        async with Publisher(node.url, topology, name="publishes") as publisher:
+            for message in messages(topology, 10):
+                await publisher.publish(message)
+        for queue in (topology.task_queue("image"), topology.tracker_queue):
+            got = await collect(node, topology, queue, 10)
+            assert {delivery.message_id for delivery in got} == {f"m{number}" for number in range(10)}
+
+    asyncio.run(run())
+
+
+def test_no_more_than_a_window_is_unconfirmed_and_all_of_it_arrives(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        highest = 0
+        async with Publisher(node.url, topology, name="publishes", window=50) as publisher:
+            confirms = []
+            for message in messages(topology, 1000):
+                await publisher.room()
+                confirms.append(publisher.publish_nowait(message))
+                highest = max(highest, publisher.pending)
+            await asyncio.gather(*confirms)
+        assert highest <= 50
+        await collect(node, topology, topology.task_queue("image"), 1000)
+
+    asyncio.run(run())
+
+
+def test_connections_closed_by_the_broker_come_back_and_nothing_is_lost(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        got: set[bytes] = set()
+
+        def on_delivery(delivery: Delivery) -> None:
+            got.add(delivery.body)
+            consumer.ack(delivery)
+
+        queue = topology.task_queue("image")
+        opened = 0
+
+        def on_open() -> None:
+            nonlocal opened
+            opened += 1
+
+        consumer = Consumer(node.url, topology, name="c", queues={queue: 100}, on_delivery=on_delivery, on_open=on_open)
+        publisher = Publisher(node.url, topology, name="p")
+        async with publisher, consumer:
+            await publisher.connection.wait_open(20)
+            confirms = []
+            for number, message in enumerate(messages(topology, 3000)):
+                if number in (500, 1500):
+                    await until(lambda: not opened or len(got) > 100)
+                    await asyncio.to_thread(rabbitmqctl, node, "close_all_connections", "a test")
+                confirms.append(publisher.publish_nowait(message))
+            await asyncio.wait_for(asyncio.gather(*confirms), 60)
+            await until(lambda: len(got) == 3000, what="all messages")
+        assert opened >= 2
+
+    asyncio.run(run())
+
+
+def test_a_queue_that_was_deleted_is_declared_again_when_messages_come_back(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        async with Publisher(node.url, topology, name="publishes") as publisher:
+            await publisher.publish(messages(topology, 1)[0])
+            await asyncio.to_thread(rabbitmqctl, node, "delete_queue", topology.tracker_queue)
+            event = Outgoing(topology.events, "task.started", b"an event", message_id="e1")
+            await asyncio.wait_for(publisher.publish(event), 30)
+        got = await collect(node, topology, topology.tracker_queue, 1)
+        assert got[0].body == b"an event"
+
+    asyncio.run(run())
+
+
+def test_a_consumer_whose_queue_was_deleted_declares_it_and_goes_on(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        got: list[bytes] = []
+        queue = topology.task_queue("image")
+        consumer = Consumer(
+            node.url, topology, name="c", queues={queue: 10}, on_delivery=lambda delivery: got.append(delivery.body)
+        )
+        async with consumer, Publisher(node.url, topology, name="p") as publisher:
+            await consumer.connection.wait_open(20)
+            await asyncio.to_thread(rabbitmqctl, node, "delete_queue", queue)
+            await until(lambda: consumer.connection.state is not ConnectionState.OPEN)
+            await consumer.connection.wait_open(20)
+            await publisher.publish(messages(topology, 1)[0])
+            await until(lambda: got)
+
+    asyncio.run(run())
+
+
+def test_a_task_that_no_queue_takes_is_accepted_and_lies_among_the_dead(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        async with Publisher(node.url, topology, name="publishes") as publisher:
+            await publisher.publish(messages(topology, 1, key="image.thumbnail.nolane")[0])
+        for queue in (topology.dead_queue, topology.tracker_dead_queue, topology.tracker_queue):
+            (letter,) = await collect(node, topology, queue, 1)
+            assert letter.routing_key == "image.thumbnail.nolane"
+            assert "x-death" not in letter.headers
+
+    asyncio.run(run())
+
+
+def test_a_task_that_waits_in_a_delay_queue_comes_back_with_its_key(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        async with Publisher(node.url, topology, name="publishes") as publisher:
+            start = time.monotonic()
+            await publisher.publish(Outgoing(topology.delay(1), "data.groupby", b"later", message_id="m"))
+        (delivery,) = await collect(node, topology, topology.task_queue("data"), 1)
+        assert time.monotonic() - start > 0.9
+        assert (delivery.body, delivery.routing_key, delivery.message_id) == (b"later", "data.groupby", "m")
+        await collect(node, topology, topology.tracker_queue, 1)
+
+    asyncio.run(run())
+
+
+def test_what_is_given_back_too_often_lies_among_the_dead_with_the_reason(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        queue = topology.task_queue("image")
+        refused = Consumer(
+            node.url, topology, name="r", queues={queue: 1}, on_delivery=lambda delivery: refused.reject(delivery)
+        )
+        async with Publisher(node.url, topology, name="p") as publisher, refused:
+            await publisher.publish(messages(topology, 1)[0])
+            (letter,) = await collect(node, topology, topology.dead_queue, 1)
+        assert letter.headers["x-first-death-reason"] == "delivery_limit"
+
+    asyncio.run(run())
+
+
+def test_a_memory_alarm_shows_as_a_blocked_connection_and_publishing_goes_on_after_it(
+    node: Node, topology: Topology
+) -> None:
+    async def run() -> None:
+        seen: list[ConnectionState] = []
+        publisher = Publisher(node.url, topology, name="p", on_state=lambda state, _reason: seen.append(state))
+        async with publisher:
+            await publisher.connection.wait_open(20)
+            await asyncio.to_thread(rabbitmqctl, node, "set_vm_memory_high_watermark", "0.00001")
+            try:
+                confirm = publisher.publish_nowait(messages(topology, 1)[0])
+                await until(lambda: publisher.connection.state is ConnectionState.BLOCKED)
+                assert "alarm" in publisher.connection.reason
+                assert not confirm.done()
+            finally:
+                await asyncio.to_thread(rabbitmqctl, node, "set_vm_memory_high_watermark", "0.4")
+            await asyncio.wait_for(confirm, 30)
+            assert publisher.connection.state is ConnectionState.OPEN
+        assert seen[-3:] == [ConnectionState.BLOCKED, ConnectionState.OPEN, ConnectionState.CLOSED]
+
+    asyncio.run(run())
+
+
+def test_an_exception_in_a_callback_is_logged_and_the_connection_lives(
+    node: Node, topology: Topology, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        got: list[bytes] = []
+
+        def on_delivery(delivery: Delivery) -> None:
+            got.append(delivery.body)
+            consumer.ack(delivery)
+            if len(got) == 1:
+                raise ZeroDivisionError("a bug in the callback")
+
+        consumer = Consumer(
+            node.url, topology, name="c", queues={topology.task_queue("image"): 1}, on_delivery=on_delivery
+        )
+        lost: list[str] = []
+        async with consumer, Publisher(node.url, topology, name="p") as publisher:
+            await consumer.connection.wait_open(20)
+            consumer._on_lost = lambda: lost.append("lost")
+            for message in messages(topology, 3):
+                await publisher.publish(message)
+            await until(lambda: len(got) == 3)
+            assert not lost
+
+    with caplog.at_level(logging.ERROR, logger="workbench"):
+        asyncio.run(run())
+    assert "a bug in the callback" in caplog.text
+
+
+def test_refused_credentials_are_told_at_once(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        url = node.url.replace("amqp://workbench:", "amqp://workbench:wrong")
+        async with Publisher(url, topology, name="p") as publisher:
+            with pytest.raises(BrokerRefused, match="refused the user, password or virtual host"):
+                await publisher.connection.wait_open(20)
+
+    asyncio.run(run())
+
+
+def test_a_virtual_host_that_is_not_there_is_told_at_once(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        async with Publisher(node.url.replace("%2F", "elsewhere"), topology, name="p") as publisher:
+            with pytest.raises(BrokerRefused, match="elsewhere"):
+                await publisher.connection.wait_open(20)
+
+    asyncio.run(run())
+
+
+def test_an_address_where_nobody_listens_is_an_error_in_the_time_given(topology: Topology) -> None:
+    async def run() -> None:
+        async with Publisher("amqp://a:b@127.0.0.1:9/", topology, name="p") as publisher:
+            start = time.monotonic()
+            with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:9 can't be reached"):
+                await publisher.connection.wait_open(1)
+            assert time.monotonic() - start < 2
+
+    asyncio.run(run())
+
+
+def test_an_address_that_takes_connections_but_never_answers_is_an_error_in_the_time_given() -> None:
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:  # the kernel takes connections; nobody reads them
+            url = f"amqp://a:b@127.0.0.1:{server.getsockname()[1]}/"
+            with pytest.raises(BrokerUnavailable, match="didn't answer within"):
+                await open_session(url, name="t", timeout=0.5)
+
+    asyncio.run(run())
+
+
+def test_an_address_that_cannot_be_read_is_an_error_that_shows_one_that_can() -> None:
+    async def run() -> None:
+        with pytest.raises(BrokerRefused, match="amqp://user:password@host:5672/"):
+            await open_session("http://localhost", name="t")
+
+    asyncio.run(run())
+
+
+def test_a_lock_is_held_by_one_and_passes_on_when_its_holder_is_gone(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        first = Lock(node.url, topology.tracker_lock, name="first")
+        second = Lock(node.url, topology.tracker_lock, name="second")
+        await first.acquire()
+        waiting = asyncio.ensure_future(second.acquire())
+        done, _ = await asyncio.wait({waiting}, timeout=2.5)
+        assert not done
+        await first.release()
+        await asyncio.wait_for(waiting, 10)
+        await second.release()
+
+    asyncio.run(run())
+
+
+def test_a_request_that_nobody_answered_is_asked_again_after_a_reconnect(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        publisher, caller = Publisher(node.url, topology, name="asks"), RpcCaller(topology)
+        publisher.connection.add(caller)
+        answers = Publisher(node.url, topology, name="answers")
+        asked: list[Delivery] = []
+
+        def on_request(request: Delivery) -> None:
+            asked.append(request)
+            server.ack(request)
+            if len(asked) > 1:
+                answers.reply(request.reply_to, request.correlation_id, b"the answer")
+
+        server = Consumer(node.url, topology, name="s", queues={topology.rpc_queue: 10}, on_delivery=on_request)
+        async with publisher, answers, server:
+            for part in (publisher, answers, server):
+                await part.connection.wait_open(20)
+            answer = asyncio.ensure_future(caller.ask(b"the question", timeout=30))
+            await until(lambda: asked)
+            await asyncio.to_thread(rabbitmqctl, node, "close_all_connections", "a test")
+            assert await answer == b"the answer"
+
+    asyncio.run(run())
+
+
+def test_a_request_that_nobody_answers_is_an_error_in_the_time_given(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        publisher, caller = Publisher(node.url, topology, name="asks"), RpcCaller(topology)
+        publisher.connection.add(caller)
+        async with publisher:
+            await publisher.connection.wait_open(20)
+            with pytest.raises(TrackerUnavailable, match="no answer from the tracker within"):
+                await caller.ask(b"anyone?", timeout=0.2)
+
+    asyncio.run(run())

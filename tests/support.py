@@ -1,0 +1,41 @@
+"""What several tests need: a condition to wait for, and RabbitMQ's own command line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Callable
+
+from workbench.broker.installation import find_rabbitmq
+from workbench.broker.node import Node, environment
+
+
+def wait_until(condition: Callable[[], object], *, timeout: float = 30.0, what: str = "") -> None:
+    """Poll until `condition` holds; fail after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it never held within {timeout:g} s: {what or condition}")
+        time.sleep(0.02)
+
+
+async def until(condition: Callable[[], object], *, timeout: float = 30.0, what: str = "") -> None:
+    """As `wait_until`, on an event loop."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it never held within {timeout:g} s: {what or condition}")
+        await asyncio.sleep(0.02)
+
+
+def rabbitmqctl(node: Node, *arguments: str) -> str:
+    """Run `rabbitmqctl` against a private node and return what it prints."""
+    installation = find_rabbitmq()
+    assert installation is not None
+    environ = environment(node.directory, node._identity(), installation, os.environ)
+    command = [installation.server.with_name("rabbitmqctl"), "--quiet", *arguments]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr or done.stdout
+    return done.stdout

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime, timedelta
+
+import hypothesis.strategies as st
+import msgspec
+import pytest
+from hypothesis import given
+
+from workbench.core.messages import Failure, Status, Task, TaskFinished, TaskStarted
+from workbench.core.states import TERMINAL, Fact, State, TaskRecord, fold
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def accepted(attempt: int = 1, lane: str | None = None) -> Task:
+    return Task(
+        task_id="t",
+        operation="image.thumbnail",
+        client="c",
+        submitted_at=at(0),
+        queued_at=at(attempt * 100),
+        attempt=attempt,
+        lane=lane,
+    )
+
+
+def started(attempt: int = 1, worker: str = "w", seconds: float = 10) -> TaskStarted:
+    return TaskStarted(task_id="t", attempt=attempt, worker=worker, slot=0, started_at=at(attempt * 100 + seconds))
+
+
+def finished(
+    status: Status = Status.SUCCEEDED, attempt: int = 1, worker: str = "w", seconds: float = 20
+) -> TaskFinished:
+    failed = status is not Status.SUCCEEDED
+    return TaskFinished(
+        task_id="t",
+        operation="image.thumbnail",
+        client="c",
+        attempt=attempt,
+        status=status,
+        started_at=at(attempt * 100 + seconds - 5),
+        finished_at=at(attempt * 100 + seconds),
+        worker=worker,
+        slot=1,
+        summary="" if failed else "Image",
+        failure=Failure(type="ValueError", message=f"{worker} {attempt}") if failed else None,
+        output=f"{worker} {attempt} said",
+        peak_memory=attempt,
+        retry_at=at(attempt * 100 + 90) if status is Status.RETRY else None,
+    )
+
+
+def folded(*facts: Fact, onto: TaskRecord | None = None) -> TaskRecord:
+    record = functools.reduce(fold, facts, onto)
+    assert record is not None
+    return record
+
+
+ALIVE: list[Fact] = []
+for _attempt in (1, 2, 3):
+    ALIVE.append(accepted(_attempt, lane="high"))
+    for _seconds, _worker in enumerate(("w1", "w2")):
+        ALIVE.append(started(_attempt, _worker, _seconds))
+        ALIVE.append(finished(Status.RETRY, _attempt, _worker, 20 + _seconds))
+ENDS: list[Fact] = [
+    finished(status, attempt, worker)
+    for attempt in (1, 2, 3)
+    for worker in ("w1", "w2")
+    for status in Status
+    if status is not Status.RETRY
+]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[list[Fact], list[Fact]]:
+    """Any facts of one task with at most one terminal outcome: once as they are, once repeated and in another order."""
+    facts = draw(st.lists(st.sampled_from(ALIVE), min_size=1, max_size=12, unique_by=repr))
+    facts += draw(st.lists(st.sampled_from(ENDS), max_size=1))
+    repeats = draw(st.lists(st.sampled_from(facts), max_size=8))
+    return facts, draw(st.permutations(facts + repeats))
+
+
+@given(histories())
+def test_neither_order_nor_repetition_changes_what_a_task_ends_as(history: tuple[list[Fact], list[Fact]]) -> None:
+    facts, other = history
+    assert folded(*facts) == folded(*other)
+
+
+@given(st.lists(st.sampled_from(ALIVE + ENDS), min_size=1))
+def test_a_terminal_state_never_changes(facts: list[Fact]) -> None:
+    record: TaskRecord | None = None
+    for fact in facts:
+        before, record = record, fold(record, fact)
+        if before is not None and before.state.terminal:
+            late = dict.fromkeys(("lane", "submitted_at", "queued_at", "queued_attempt"))
+            assert msgspec.structs.replace(before, **late) == msgspec.structs.replace(record, **late)
+
+
+@given(st.lists(st.sampled_from(ALIVE + ENDS), min_size=1), st.data())
+def test_a_fact_that_is_known_already_gives_the_same_object_back(facts: list[Fact], data: st.DataObject) -> None:
+    record = folded(*facts)
+    assert fold(record, data.draw(st.sampled_from(facts))) is record
+
+
+@given(st.lists(st.sampled_from(ALIVE + ENDS), min_size=1))
+def test_the_first_terminal_outcome_wins(facts: list[Fact]) -> None:
+    ends = [fact for fact in facts if isinstance(fact, TaskFinished) and fact.status is not Status.RETRY]
+    record = folded(*facts)
+    assert record.state.terminal == bool(ends)
+    if ends:
+        assert record.finished_at == ends[0].finished_at
+        assert (record.state.value, record.attempt, record.worker) == (ends[0].status, ends[0].attempt, ends[0].worker)
+
+
+@given(st.lists(st.sampled_from(ALIVE), min_size=1))
+def test_a_living_task_is_where_its_furthest_fact_is(facts: list[Fact]) -> None:
+    phases = {Task: State.QUEUED, TaskStarted: State.RUNNING, TaskFinished: State.RETRYING}
+    order = list(phases.values())
+    furthest = max((fact.attempt, order.index(phases[type(fact)])) for fact in facts)
+    record = folded(*facts)
+    assert (record.attempt, order.index(record.state)) == furthest
+
+
+def test_a_task_that_runs_through_knows_its_times() -> None:
+    record = folded(accepted(), started(seconds=10), finished(seconds=20))
+    assert record.state is State.SUCCEEDED
+    assert record.seconds_queued == 15  # the outcome's own start counts: it is the run that ended the task
+    assert record.seconds_running == 5
+
+
+def test_a_retry_that_arrives_after_its_next_attempt_still_tells_why_the_last_one_failed() -> None:
+    record = folded(accepted(1), accepted(2), finished(Status.RETRY, 1))
+    assert record.state is State.QUEUED
+    assert record.attempt == 2
+    assert record.failure is not None
+    assert record.failed_attempt == 1
+
+
+def test_a_start_elsewhere_after_a_lost_worker_moves_the_task_there() -> None:
+    record = folded(accepted(), started(worker="lost", seconds=1), started(worker="heir", seconds=5))
+    assert record.worker == "heir"
+    assert folded(started(worker="lost", seconds=1), onto=record) is record
+
+
+def test_a_queue_time_of_another_attempt_is_not_taken_for_the_current_ones() -> None:
+    record = folded(accepted(1), started(2))
+    assert record.queued_attempt == 1
+    assert record.seconds_queued is None
+
+
+def test_an_outcome_alone_makes_a_record_that_its_task_completes_later() -> None:
+    record = folded(finished(), accepted(lane="high"))
+    assert (record.operation, record.client, record.lane) == ("image.thumbnail", "c", "high")
+    assert record.submitted_at == at(0)
+
+
+@pytest.mark.parametrize("state", State)
+def test_exactly_the_last_four_states_are_terminal(state: State) -> None:
+    assert state.terminal == (state in TERMINAL) == (state in list(State)[-4:])

@@ -1,0 +1,1 @@
+"""The notebook's side: submit tasks, wait for them, ask about them."""

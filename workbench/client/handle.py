@@ -1,0 +1,133 @@
+"""`TaskHandle`: one task, to wait for and to ask about, with or without an event loop."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from workbench.client import bridge
+from workbench.client.outcomes import Waiting, result_of
+from workbench.core.errors import ResultTimeout, WorkbenchError
+from workbench.core.messages import TaskFinished
+from workbench.core.states import TaskRecord
+from workbench.values import codecs
+
+if TYPE_CHECKING:
+    from workbench.client.client import Client
+
+
+class TaskHandle:
+    """One task. `await` it, or call `result`.
+
+    Parameters
+    ----------
+    task_id
+        The task's id: enough for anybody to ask for it, now or later.
+    operation
+        What was submitted; empty where the handle was made from an id.
+    """
+
+    def __init__(
+        self, task_id: str, operation: str = "", *, client: Client | None = None, waiting: Waiting | None = None
+    ) -> None:
+        self.id = task_id
+        self.operation = operation
+        self._client = client
+        self._waiting = waiting
+
+    def __repr__(self) -> str:
+        what = self.operation or "task"
+        return f"<TaskHandle {what} {self.id}: {self._known}>"
+
+    @property
+    def _known(self) -> str:
+        """The state as far as it is known without asking."""
+        if self._waiting is None or not self._waiting.future.done():
+            return "submitted" if self.operation else "not asked yet"
+        if self._waiting.future.exception() is not None:
+            return "unknown"
+        return self._waiting.future.result().status.value
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.wait().__await__()
+
+    async def wait(self, timeout: float | None = None) -> Any:
+        """Wait for the result in a coroutine, of asyncio or trio.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None to wait for as long as it takes.
+
+        Returns
+        -------
+        object
+            What the operation returned.
+
+        Raises
+        ------
+        TaskFailed, TaskCancelled, TaskExpired
+            If the task ended otherwise.
+        ResultTimeout
+            If it hasn't ended in time. The task goes on.
+        TaskNotFound, ResultExpired
+            If the tracker has no such task, or no longer its result.
+        """
+        client, waiting = self._watched()
+        try:
+            outcome = await bridge.wait(client.engine.wait(waiting, timeout))
+        except TimeoutError:
+            raise self._timed_out(timeout) from None
+        return self._value(client, outcome)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the result, blocking the calling thread. As `wait` in all else."""
+        client, waiting = self._watched()
+        try:
+            outcome = waiting.future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            raise self._timed_out(timeout) from None
+        return self._value(client, outcome)
+
+    def status(self) -> TaskRecord:
+        """Ask for what is known of the task, blocking the calling thread.
+
+        Raises
+        ------
+        TaskNotFound
+            If the tracker has no such task.
+        TrackerUnavailable
+            If no tracker answers.
+        """
+        client, waiting = self._attached()
+        return client.look_up(self.id, waiting).result()
+
+    def done(self) -> bool:
+        """Return whether the task has ended."""
+        client, waiting = self._attached()
+        if waiting.addressed or waiting.future.done():
+            return waiting.future.done()
+        return client.look_up(self.id, waiting).result().state.terminal
+
+    def _attached(self) -> tuple[Client, Waiting]:
+        if self._client is None or self._waiting is None:
+            raise WorkbenchError(
+                f"task {self.id} was submitted by a Producer, which only sends. "
+                f"Ask a client for it: wb.Client().get({self.id!r})"
+            )
+        return self._client, self._waiting
+
+    def _watched(self) -> tuple[Client, Waiting]:
+        client, waiting = self._attached()
+        client.engine.watch(waiting)
+        return client, waiting
+
+    def _value(self, client: Client, outcome: TaskFinished) -> Any:
+        return codecs.decode(result_of(outcome), client.files)
+
+    def _timed_out(self, timeout: float | None) -> ResultTimeout:
+        return ResultTimeout(
+            f"{self.operation or 'task'} {self.id} has not ended within {timeout:g} s; it goes on. "
+            "Wait again, or look at its status()"
+        )

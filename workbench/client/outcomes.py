@@ -1,0 +1,120 @@
+"""Which tasks somebody here waits for, and their outcomes as they arrive. No input or output.
+
+A `Waiting` lives as long as a handle (or a call that waits) holds it: outcomes that nobody holds are not kept, the
+tracker has them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from concurrent.futures import Future
+
+import msgspec
+
+from workbench.core.errors import (
+    ResultExpired,
+    TaskCancelled,
+    TaskEnded,
+    TaskExpired,
+    TaskFailed,
+    TaskNotFound,
+    Unroutable,
+)
+from workbench.core.messages import Failure, Status, TaskFinished
+from workbench.core.rpc import Outcomes
+
+
+class Waiting:
+    """The outcome of one task, once it is known."""
+
+    __slots__ = ("__weakref__", "addressed", "future", "task_id", "watched")
+
+    def __init__(self, task_id: str, *, addressed: bool) -> None:
+        self.task_id = task_id
+        self.addressed = addressed  # the broker sends its outcome to this client by itself
+        self.watched = False  # the tracker is being asked for it
+        self.future: Future[TaskFinished] = Future()
+
+
+class WaitingRoom:
+    """Every task that somebody here holds on to."""
+
+    def __init__(self) -> None:
+        self._waiting: weakref.WeakValueDictionary[str, Waiting] = weakref.WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return sum(1 for waiting in list(self._waiting.values()) if not waiting.future.done())
+
+    def enter(self, task_id: str, *, addressed: bool = False) -> Waiting:
+        """Return the one `Waiting` of a task, made if there is none."""
+        found = self._waiting.get(task_id)
+        if found is None:
+            found = self._waiting[task_id] = Waiting(task_id, addressed=addressed)
+        return found
+
+    def find(self, task_id: str) -> Waiting | None:
+        """Return the task's `Waiting`, where somebody holds one."""
+        return self._waiting.get(task_id)
+
+    def open(self) -> list[str]:
+        """Return the ids of all tasks that haven't ended as far as is known here."""
+        return [waiting.task_id for waiting in list(self._waiting.values()) if not waiting.future.done()]
+
+    def ended(self, outcome: TaskFinished) -> None:
+        """Take an outcome; a second one for the same task, and one that isn't an end, is ignored."""
+        waiting = self._waiting.get(outcome.task_id)
+        if waiting is not None and outcome.status is not Status.RETRY and not waiting.future.done():
+            waiting.future.set_result(outcome)
+
+    def answered(self, answer: Outcomes) -> None:
+        """Take what the tracker answered."""
+        for outcome in answer.ended:
+            self.ended(outcome)
+        for task_id in answer.unknown:
+            self._fail(
+                task_id,
+                TaskNotFound(
+                    f"the tracker has no task {task_id}: it was never submitted to this workbench, or its record "
+                    "has been swept"
+                ),
+            )
+        for task_id in answer.expired:
+            self._fail(task_id, ResultExpired(f"the result of task {task_id} has been swept after its retention time"))
+
+    def failed(self, task_id: str, error: Exception) -> None:
+        """Let whoever waits for a task know that nothing can be learnt about it."""
+        self._fail(task_id, error)
+
+    def _fail(self, task_id: str, error: Exception) -> None:
+        waiting = self._waiting.pop(task_id, None)
+        if waiting is not None and not waiting.future.done():
+            waiting.future.set_exception(error)
+
+
+def error_of(outcome: TaskFinished) -> TaskEnded | None:
+    """Return the error that a task's end means to whoever wanted its result; None where it succeeded."""
+    if outcome.status is Status.SUCCEEDED:
+        return None
+    failure = outcome.failure or Failure(type=outcome.status.value, message="")
+    head = f"{outcome.operation} ({outcome.task_id})"
+    match outcome.status:
+        case Status.CANCELLED:
+            return TaskCancelled(f"{head} was cancelled", task_id=outcome.task_id, failure=failure)
+        case Status.EXPIRED:
+            return TaskExpired(f"{head}: {failure.message}", task_id=outcome.task_id, failure=failure)
+    kind = Unroutable if failure.type == "Unroutable" else TaskFailed
+    where = f" on {outcome.worker}" if outcome.worker else ""
+    text = f"{head} failed in attempt {outcome.attempt}{where}: {failure}"
+    error = kind(text, task_id=outcome.task_id, failure=failure)
+    for title, note in (("The worker's traceback", failure.traceback), ("What the task printed", outcome.output)):
+        if note.strip():
+            error.add_note(f"\n{title}:\n{note.strip()}")
+    return error
+
+
+def result_of(outcome: TaskFinished) -> msgspec.Raw:
+    """Return the encoded result, or raise what the outcome means."""
+    if (error := error_of(outcome)) is not None:
+        raise error
+    assert outcome.result is not None
+    return outcome.result

@@ -1,0 +1,13 @@
+"""Run a worker for image tasks: `python image_worker.py [options]`, on any machine that reaches the broker.
+
+The broker's address comes from WORKBENCH_BROKER_URL, the store's and the shared roots' from WORKBENCH_STORE and
+WORKBENCH_ROOTS; `--help` lists the options, which are those of `workbench worker`.
+"""
+
+import sys
+
+from workbench.cli import main
+
+if __name__ == "__main__":
+    sys.argv[1:1] = ["worker", "image"]
+    main()
