@@ -6,6 +6,7 @@ The public names, loaded when they are first used: `import workbench` itself loa
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,6 +72,17 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
+
+
+def _greet_notebook() -> None:
+    """Where IPython runs, let it show our objects as tables."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is not None:
+        importlib.import_module("workbench.notebook.reprs").register(shell)
+
+
+_greet_notebook()
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from workbench import __version__
 from workbench.core.errors import WorkbenchError
-from workbench.core.settings import Settings, default_directory
+from workbench.core.settings import RunningState, Settings, default_directory
 
 app = typer.Typer(
     add_completion=False,
@@ -80,25 +80,45 @@ def up(
     ] = None,
 ) -> None:
     """Start a private broker, a tracker and workers, and keep them running."""
-    from workbench.local import supervisor
+    from workbench.local import control
+    from workbench.operations import registry
 
-    supervisor.up(
-        directory or default_directory(),
-        workers=workers,
+    _log(quiet=True)
+    _import_from_here()
+    registry.load(include or ())
+    control.up(
+        directory,
+        workers=dict.fromkeys(registry.families(), workers),
         slots=slots,
         include=tuple(include or ()),
-        roots=tuple(str(path.absolute()) for path in root or [Path.cwd()]),
+        roots=root,
         detach=detach,
+        on_ready=lambda state: _welcome(state, directory, detach),
     )
+
+
+def _welcome(state: RunningState, directory: Path | None, detached: bool) -> None:
+    option = f" --directory {directory}" if directory else ""
+    out.print(f"A workbench is running in {(directory or default_directory()).absolute()}.", highlight=False)
+    out.print(f"  in a notebook   import workbench as wb; client = wb.Client({_where(directory)})", highlight=False)
+    out.print(
+        f"  elsewhere       export WORKBENCH_BROKER_URL={state.settings.broker_url}", highlight=False, soft_wrap=True
+    )
+    out.print(f"  look            workbench status{option}", highlight=False)
+    out.print(f"  stop            {f'workbench down{option}' if detached else 'Ctrl-C'}", highlight=False)
+
+
+def _where(directory: Path | None) -> str:
+    return f"directory={str(directory.absolute())!r}" if directory else ""
 
 
 @app.command(rich_help_panel="A workbench on this machine")
 def down(directory: Directory = None) -> None:
     """Stop a workbench. What it had not done stays on its queues until the next `up`."""
-    from workbench.local import supervisor
+    from workbench.local import control
 
-    where = directory or default_directory()
-    if supervisor.down(where):
+    where = (directory or default_directory()).absolute()
+    if control.down(where):
         out.print(f"The workbench in {where} is down. Its tasks and results are kept.", highlight=False)
     else:
         out.print(f"No workbench is running in {where}.", highlight=False)
@@ -107,10 +127,10 @@ def down(directory: Directory = None) -> None:
 @app.command(rich_help_panel="A workbench on this machine")
 def status(directory: Directory = None) -> None:
     """Tell whether a workbench is running, with its processes, workers and tasks."""
-    from workbench.local import supervisor
+    from workbench.local import control
 
-    where = directory or default_directory()
-    found = supervisor.status(where)
+    where = (directory or default_directory()).absolute()
+    found = control.status(where)
     if found is None:
         out.print(f"No workbench is running in {where}. Start one: workbench up --detach", highlight=False)
         raise typer.Exit(1)
@@ -259,8 +279,8 @@ def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.3f} s"
 
 
-def _log() -> None:
-    level = os.environ.get("WORKBENCH_LOG", "INFO").upper()
+def _log(*, quiet: bool = False) -> None:
+    level = os.environ.get("WORKBENCH_LOG", "WARNING" if quiet else "INFO").upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 

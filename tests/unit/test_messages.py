@@ -24,6 +24,7 @@ from workbench.core.messages import (
     encode,
     utcnow,
 )
+from workbench.core.states import State, TaskRecord
 
 NOW = utcnow()
 START = TaskStarted(task_id="t", attempt=1, worker="w", slot=0, started_at=NOW)
@@ -61,7 +62,7 @@ def test_a_message_arrives_as_it_was_sent(message: Task | Event) -> None:
 @pytest.mark.parametrize("value", [1, "text", [1, 2], {"a": 1}, None], ids=repr)
 def test_a_result_of_any_shape_arrives_as_it_was_sent(value: object) -> None:
     encoded = msgspec.msgpack.encode(value)
-    arrived = decode(encode(msgspec.structs.replace(END, result=msgspec.Raw(encoded))))
+    arrived = decode(encode(msgspec.structs.replace(END, result=encoded)))
     assert isinstance(arrived, TaskFinished)
     assert arrived.result is not None
     assert bytes(arrived.result) == encoded
@@ -101,7 +102,7 @@ def test_a_failure_reads_as_a_sentence_and_a_hint() -> None:
     "request_",
     [
         rpc.GetTasks(task_ids=("t",)),
-        rpc.ListTasks(state=rpc.State.FAILED, limit=5),
+        rpc.ListTasks(state=State.FAILED, limit=5),
         rpc.GetOutcomes(task_ids=("t",), timeout=1.5),
         rpc.GetStats(),
         rpc.GetWorkbench(),
@@ -115,9 +116,9 @@ def test_a_request_arrives_as_it_was_sent(request_: rpc.AnyRequest) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        rpc.Tasks(records=(rpc.TaskRecord(task_id="t", submitted_at=NOW),)),
+        rpc.Tasks(records=(TaskRecord(task_id="t", submitted_at=NOW),)),
         rpc.Outcomes(ended=(END,), unknown=("u",), expired=("e",)),
-        rpc.Stats(states=dict.fromkeys(rpc.State, 0), total=0, tracker="t", started_at=NOW),
+        rpc.Stats(states=dict.fromkeys(State, 0), total=0, tracker="t", started_at=NOW),
         rpc.Workbench(store="s", roots=("/data",), operations=(SPEC,), workers=(), version="1"),
         rpc.Problem(message="no"),
     ],

@@ -60,7 +60,8 @@ class Lock:
                 if str(error) != waiting:
                     waiting = str(error)
                     logger.info("standing by for %s: %s", self._queue, waiting)
-                if session is not None:
+            finally:
+                if session is not None and self._session is None:
                     await session.close()
             await asyncio.sleep(random.uniform(RETRY / 2, RETRY))  # noqa: S311 - not a secret
 

@@ -240,7 +240,7 @@ class Node:
                 raise NodeFailed(f"the RabbitMQ node in {self.directory} ended with {code}.{self._tails()}")
             if time.monotonic() > deadline:
                 raise NodeFailed(
-                    f"the RabbitMQ node in {self.directory} didn't answer in {timeout:.0f} s.{self._tails()}"
+                    f"the RabbitMQ node in {self.directory} didn't answer in {timeout:g} s.{self._tails()}"
                 )
             time.sleep(0.05)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pika
 import pika.exceptions
-from pika.adapters.asyncio_connection import AsyncioConnection
 
+from workbench.broker.stream import StreamConnection
 from workbench.broker.topology import Binding, Declaration, Exchange, Queue
 from workbench.core.errors import BrokerRefused, BrokerUnavailable
 
@@ -42,30 +42,6 @@ def guarded(callback: Callable[..., None]) -> Callable[..., None]:
             logger.exception("a callback failed: %s", getattr(callback, "__qualname__", callback))
 
     return guard
-
-
-class _JoiningConnection(AsyncioConnection):  # type: ignore[misc]
-    """Writes the frames of one turn of the loop with one `send`: pika by itself sends three for each small publish."""
-
-    _held: list[bytes]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._held = []
-        super().__init__(*args, **kwargs)
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        if not self._held:
-            asyncio.get_running_loop().call_soon(self._release)
-        self._held.append(data)
-
-    def _release(self) -> None:
-        held, self._held = self._held, []
-        if held and self._transport is not None:
-            super()._adapter_emit_data(b"".join(held))
-
-    def _adapter_disconnect_stream(self) -> None:
-        self._release()
-        super()._adapter_disconnect_stream()
 
 
 class Session:
@@ -246,7 +222,7 @@ async def open_session(url: str, *, name: str, timeout: float = 15.0) -> Session
     loop = asyncio.get_running_loop()
     opened: asyncio.Future[Any] = loop.create_future()
     closed: asyncio.Future[BrokerUnavailable] = loop.create_future()
-    connection = _JoiningConnection(
+    connection = StreamConnection(
         parameters,
         on_open_callback=guarded(functools.partial(_resolve, opened)),
         on_open_error_callback=guarded(lambda _connection, error: _resolve(closed, _translate(error))),

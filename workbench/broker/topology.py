@@ -145,6 +145,8 @@ class Topology(msgspec.Struct, frozen=True):
             Binding(source=self.submit, to=self.tasks, to_exchange=True),
             Binding(source=self.events, to=self.tracker_queue, key="task.#"),
             Binding(source=self.events, to=self.tracker_queue, key="worker.#"),
+            # Its own news too: with no client there, it would come back as a message that no queue takes.
+            Binding(source=self.events, to=self.tracker_queue, key=TRACKER_ONLINE),
         ]
         for seconds in DELAYS:
             name = self.delay(seconds)

@@ -30,6 +30,8 @@ class Client(Producer):
     ----------
     url
         The broker's address, `amqp(s)://user:password@host:port/vhost`; None to find the running workbench.
+    directory
+        Where the running workbench keeps its data, if not in the default place.
     settings
         All settings instead, as `LocalCluster` has them.
 

@@ -38,11 +38,11 @@ class TaskHandle:
 
     def __repr__(self) -> str:
         what = self.operation or "task"
-        return f"<TaskHandle {what} {self.id}: {self._known}>"
+        return f"<TaskHandle {what} {self.id}: {self.known}>"
 
     @property
-    def _known(self) -> str:
-        """The state as far as it is known without asking."""
+    def known(self) -> str:
+        """The state, as far as it is known here without asking anybody."""
         if self._waiting is None or not self._waiting.future.done():
             return "submitted" if self.operation else "not asked yet"
         if self._waiting.future.exception() is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import weakref
 from concurrent.futures import Future
 
-import msgspec
 
 from workbench.core.errors import (
     ResultExpired,
@@ -112,7 +111,7 @@ def error_of(outcome: TaskFinished) -> TaskEnded | None:
     return error
 
 
-def result_of(outcome: TaskFinished) -> msgspec.Raw:
+def result_of(outcome: TaskFinished) -> bytes:
     """Return the encoded result, or raise what the outcome means."""
     if (error := error_of(outcome)) is not None:
         raise error

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterable
 from concurrent.futures import Future
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Self
 
 import msgspec
@@ -46,6 +47,8 @@ class Producer:
     ----------
     url
         The broker's address, `amqp(s)://user:password@host:port/vhost`; None to find the running workbench.
+    directory
+        Where the running workbench keeps its data, if not in the default place.
     settings
         All settings instead, as `LocalCluster` has them.
     confirm_timeout
@@ -67,11 +70,12 @@ class Producer:
         self,
         url: str | None = None,
         *,
+        directory: str | Path | None = None,
         settings: Settings | None = None,
         confirm_timeout: float = CONFIRM_TIMEOUT,
         connect_timeout: float = CONNECT_TIMEOUT,
     ) -> None:
-        self.settings = settings or Settings.load(url)
+        self.settings = settings or Settings.load(url, directory=directory)
         self.engine = Engine(self.settings, new_name("client"), listens=self._listens)
         self._topology = Topology(self.settings.namespace)
         self._confirm_timeout = confirm_timeout

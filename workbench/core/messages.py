@@ -86,7 +86,7 @@ class TaskFinished(Message, frozen=True, kw_only=True, tag="task.finished"):
     worker: str = ""
     slot: int | None = None
     started_at: datetime | None = None
-    result: msgspec.Raw | None = None  # encoded by values.codecs; large ones are references
+    result: bytes | None = None  # encoded by values.codecs; large ones are references
     summary: str = ""
     failure: Failure | None = None
     output: str = ""  # printed and logged by the task, its last 64 KiB

@@ -116,13 +116,13 @@ class Runner:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         scratch = self._scratch / task.task_id
         try:
-            with context.attempt(scratch, self._files.local_path):
+            with context.attempt(scratch):
                 value = self._call(task)
                 result = codecs.encode(self._hand_over(value, scratch), self._files)
             report = wire.Report(
                 task_id=task.task_id,
                 status=Status.SUCCEEDED,
-                result=msgspec.Raw(result),
+                result=result,
                 summary=codecs.describe(value),
             )
         except BaseException as error:  # a task may raise anything, SystemExit too: the slot goes on

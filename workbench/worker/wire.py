@@ -45,7 +45,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     task_id: str
     status: Status
-    result: msgspec.Raw | None = None
+    result: bytes | None = None  # encoded by values.codecs
     summary: str = ""
     failure: Failure | None = None
     peak_memory: int | None = None  # bytes

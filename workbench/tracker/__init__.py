@@ -1,0 +1,1 @@
+"""The tracker: records every task from events, and answers whoever asks."""

@@ -1,0 +1,170 @@
+"""Answers to what clients ask: from the database, and for outcomes as soon as there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib.metadata
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from datetime import datetime
+from typing import ParamSpec, TypeVar
+
+import msgspec
+
+from workbench.core import rpc
+from workbench.core.errors import WorkbenchError
+from workbench.core.messages import utcnow
+from workbench.core.settings import Settings
+from workbench.core.states import TaskRecord
+from workbench.tracker.database import Database
+from workbench.tracker.waiting import Waiting
+
+logger = logging.getLogger(__name__)
+
+YOUNG = 10.0
+"""Seconds after a task's id was made within which it may be on its way here still, and so isn't unknown yet."""
+
+LOOK_AGAIN = 1.0
+"""Seconds between two looks for a task that may be on its way."""
+
+MOST_WAITS = 10_000
+LONGEST_WAIT = 3600.0
+MOST_TASKS = 1000
+LARGEST_ANSWER = 8 * 2**20
+"""Bytes. Brokers refuse messages over 16 MiB from 4.0 on; what doesn't fit is asked for again."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Answers:
+    """Answers requests, many at a time.
+
+    Parameters
+    ----------
+    database
+        Asked in `thread`, so that the event loop never waits for a disk.
+    waiting
+        Woken by whoever records outcomes.
+    settings, name
+        What clients are told of this workbench and its tracker.
+    behind
+        Whether facts are known to wait unrecorded: what isn't found then may still come.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        waiting: Waiting,
+        *,
+        thread: Executor,
+        settings: Settings,
+        name: str,
+        behind: Callable[[], bool],
+    ) -> None:
+        self._database = database
+        self._waiting = waiting
+        self._thread = thread
+        self._settings = settings
+        self._name = name
+        self._behind = behind
+        self._started_at = utcnow()
+        self.last_event_at: datetime | None = None
+
+    async def answer(self, body: bytes) -> bytes:
+        """Answer one request; whatever goes wrong is an answer as well."""
+        try:
+            return encode_to_fit(await self._answer(rpc.decode_request(body)))
+        except (msgspec.DecodeError, UnicodeError) as error:
+            return rpc.encode(rpc.Problem(message=f"the tracker can't read the request: {error}"))
+        except WorkbenchError as error:
+            logger.warning("a request could not be answered: %s", error)
+            return rpc.encode(rpc.Problem(message=str(error)))
+        except Exception as error:
+            logger.exception("a request could not be answered")
+            return rpc.encode(rpc.Problem(message=f"the tracker failed: {type(error).__name__}: {error}"))
+
+    async def _answer(self, request: rpc.AnyRequest) -> rpc.AnyAnswer:
+        match request:
+            case rpc.GetTasks(task_ids=task_ids):
+                return rpc.Tasks(records=tuple(await self._ask(self._database.records, task_ids)))
+            case rpc.ListTasks():
+                newest = await self._ask(
+                    self._database.newest,
+                    state=request.state,
+                    operation=request.operation,
+                    worker=request.worker,
+                    before=request.before,
+                    limit=max(0, min(request.limit, MOST_TASKS)),
+                )
+                return rpc.Tasks(records=tuple(newest))
+            case rpc.GetOutcomes(task_ids=task_ids, timeout=timeout):
+                return await self._outcomes(task_ids, timeout)
+            case rpc.GetStats():
+                counts = await self._ask(self._database.counts)
+                return rpc.Stats(
+                    states=counts,
+                    total=sum(counts.values()),
+                    tracker=self._name,
+                    started_at=self._started_at,
+                    last_event_at=self.last_event_at,
+                )
+            case rpc.GetWorkbench():
+                return rpc.Workbench(
+                    store=self._settings.store,
+                    roots=self._settings.roots,
+                    operations=tuple(await self._ask(self._database.operations)),
+                    workers=tuple(await self._ask(self._database.workers, now=utcnow())),
+                    version=importlib.metadata.version("workbench"),
+                )
+
+    async def _outcomes(self, task_ids: Sequence[str], timeout: float) -> rpc.Outcomes:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + max(0.0, min(timeout, LONGEST_WAIT))
+        with self._waiting.open(task_ids) as wait:
+            while True:
+                found = await self._ask(self._database.outcomes, wait.task_ids, budget=LARGEST_ANSWER)
+                missing = found.unknown
+                # An outcome that was recorded between the look and now: the wait has been told.
+                ended = {outcome.task_id: outcome for outcome in found.ended} | wait.ended
+                unknown = (
+                    () if self._behind() else tuple(task_id for task_id in missing if not young(task_id, utcnow()))
+                )
+                left = deadline - loop.time()
+                if ended or unknown or found.expired or left <= 0 or len(self._waiting) > MOST_WAITS:
+                    unknown = tuple(task_id for task_id in unknown if task_id not in ended)
+                    return rpc.Outcomes(ended=tuple(ended.values()), unknown=unknown, expired=found.expired)
+                if await wait.news(min(left, LOOK_AGAIN) if missing else left):
+                    return rpc.Outcomes(ended=tuple(wait.ended.values()))
+
+    async def _ask(self, question: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        call = functools.partial(question, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+
+def young(task_id: str, now: datetime) -> bool:
+    """Whether a task's copy may be on its way still, by the time in its UUIDv7. Ids of another form aren't ours."""
+    try:
+        number = uuid.UUID(task_id)
+    except ValueError:
+        return False
+    return number.version == 7 and now.timestamp() - (number.int >> 80) / 1000 < YOUNG
+
+
+def encode_to_fit(answer: rpc.AnyAnswer) -> bytes:
+    """Encode an answer so that a broker takes it: fewer outcomes at a time, or records without what was printed."""
+    body = rpc.encode(answer)
+    if len(body) > LARGEST_ANSWER and isinstance(answer, rpc.Tasks):
+        return rpc.encode(rpc.Tasks(records=tuple(_brief(record) for record in answer.records)))
+    while len(body) > LARGEST_ANSWER and isinstance(answer, rpc.Outcomes) and len(answer.ended) > 1:
+        answer = msgspec.structs.replace(answer, ended=answer.ended[: len(answer.ended) // 2])
+        body = rpc.encode(answer)
+    return body
+
+
+def _brief(record: TaskRecord) -> TaskRecord:
+    failure = record.failure and msgspec.structs.replace(record.failure, traceback="")
+    return msgspec.structs.replace(record, output="", failure=failure)

@@ -1,0 +1,322 @@
+"""The tracker at work: from deliveries to commits, answers and verdicts on dead letters.
+
+The order that nothing is lost by: a delivery is acknowledged after the commit that recorded it (or after the broker has
+confirmed what it led to), never before. Databases block, so they are used in threads; this loop only moves messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from workbench.broker import ConnectionState, Consumer, Delivery, Lock, Outgoing, Publisher, Topology
+from workbench.broker.topology import TRACKER_ONLINE, finished_key
+from workbench.core import rpc
+from workbench.core.ids import new_name
+from workbench.core.messages import TaskFinished, TrackerOnline, decode, encode, utcnow
+from workbench.core.retry import DELAYS
+from workbench.core.settings import Settings, default_directory
+from workbench.tracker import deadletters
+from workbench.tracker.batch import Received
+from workbench.tracker.batcher import Batcher
+from workbench.tracker.database import Database, Unrecordable
+from workbench.tracker.deadletters import DeadLetter
+from workbench.tracker.rpc import Answers
+from workbench.tracker.waiting import Waiting
+
+logger = logging.getLogger(__name__)
+
+BATCH = 1000
+PREFETCH = 2 * BATCH  # while one batch is committed, the next one gathers
+DEAD_BATCH = 100
+RPC_PREFETCH = 256
+MOST_REQUESTS = 12_000  # open at once, the parked ones included
+WARM_UP = 5.0  # seconds after taking over in which the queue may hold what happened meanwhile
+DRAIN_TIMEOUT = 10.0
+
+
+class Refused(NamedTuple):
+    """A delivery that can't be recorded, ever."""
+
+    delivery: Delivery
+    type: str
+    reason: str
+
+
+class Recorded(NamedTuple):
+    """What came of a batch."""
+
+    ended: dict[str, TaskFinished]
+    refused: list[Refused]
+
+
+def record(database: Database, deliveries: Sequence[Delivery]) -> Recorded:
+    """Read and record deliveries; blocks. What can't be read or stored is set apart, the rest is committed."""
+    readable: list[tuple[Delivery, Received]] = []
+    refused: list[Refused] = []
+    for delivery in deliveries:
+        try:
+            readable.append((delivery, (decode(delivery.body), delivery.body)))
+        except (msgspec.DecodeError, UnicodeError) as error:
+            refused.append(Refused(delivery, "Unreadable", f"the tracker can't read the message: {error}"))
+    return Recorded(_apply(database, readable, refused), refused)
+
+
+def _apply(
+    database: Database, readable: Sequence[tuple[Delivery, Received]], refused: list[Refused]
+) -> dict[str, TaskFinished]:
+    if not readable:
+        return {}
+    try:
+        return database.apply([received for _, received in readable], now=utcnow())
+    except Unrecordable as error:
+        if len(readable) == 1:
+            refused.append(Refused(readable[0][0], "Unrecordable", f"the tracker can't record the message: {error}"))
+            return {}
+        half = len(readable) // 2  # narrows down to the one at fault, in order
+        return _apply(database, readable[:half], refused) | _apply(database, readable[half:], refused)
+
+
+class Tracker:
+    """Records, answers and judges from entering to leaving its context. Make sure that it is the only one that does.
+
+    Parameters
+    ----------
+    settings
+        Where the broker is, and what clients are told.
+    database
+        Open.
+    name
+        What it calls itself.
+    """
+
+    def __init__(self, settings: Settings, database: Database, *, name: str) -> None:
+        self.name = name
+        self._database = database
+        self._topology = topology = Topology(settings.namespace)
+        self._delays = frozenset(topology.delay(seconds) for seconds in DELAYS)
+        self._waiting = Waiting()
+        self._writer = ThreadPoolExecutor(1, "tracker-writer")
+        self._reader = ThreadPoolExecutor(1, "tracker-reader")
+        self._facts: Batcher[Delivery] = Batcher("messages", self._record, size=BATCH)
+        self._letters: Batcher[Delivery] = Batcher("dead letters", self._judge, size=DEAD_BATCH)
+        self._answers = Answers(
+            database, self._waiting, thread=self._reader, settings=settings, name=name, behind=self._behind
+        )
+        self._requests: set[asyncio.Task[None]] = set()
+        self._warm_at = 0.0
+        self._publisher = Publisher(
+            settings.broker_url,
+            topology,
+            name=f"{name} (publishing)",
+            on_state=self._on_publisher_state,
+        )
+        self._consumer = Consumer(
+            settings.broker_url,
+            topology,
+            name=f"{name} (consuming)",
+            queues={
+                topology.tracker_queue: PREFETCH,
+                topology.tracker_dead_queue: DEAD_BATCH,
+                topology.rpc_queue: RPC_PREFETCH,
+            },
+            on_delivery=self._on_delivery,
+            on_lost=self._on_lost,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Tracker {self.name}: {self._facts!r}, {self._letters!r}, {len(self._requests)} requests>"
+
+    async def __aenter__(self) -> Self:
+        self._warm_at = asyncio.get_running_loop().time() + WARM_UP
+        self._facts.start()
+        self._letters.start()
+        await self._publisher.__aenter__()
+        await self._consumer.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Take nothing more, finish and acknowledge what was taken, and let go of the broker. May be called twice."""
+        await self._consumer.pause()
+        finished = await asyncio.gather(self._letters.close(DRAIN_TIMEOUT), self._facts.close(DRAIN_TIMEOUT))
+        if not all(finished):
+            logger.warning("not everything could be recorded in time: the broker keeps it for the next tracker")
+        for request in self._requests:
+            request.cancel()
+        await asyncio.gather(*self._requests, return_exceptions=True)
+        await self._consumer.close()
+        await self._publisher.close()
+        loop = asyncio.get_running_loop()
+        for thread in (self._writer, self._reader):  # a commit that is under way ends by itself
+            await loop.run_in_executor(None, thread.shutdown)
+
+    # --- deliveries -------------------------------------------------------------------------------
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        if delivery.queue == self._topology.tracker_queue:
+            self._facts.put(delivery)
+        elif delivery.queue == self._topology.tracker_dead_queue:
+            self._letters.put(delivery)
+        else:
+            self._on_request(delivery)
+
+    def _on_lost(self) -> None:
+        self._facts.forget()
+        self._letters.forget()
+
+    def _on_publisher_state(self, state: ConnectionState, reason: str) -> None:
+        # Each time, not only the first: answers that were under way are lost with the connection.
+        if state is ConnectionState.OPEN:
+            body = encode(TrackerOnline(tracker=self.name, at=utcnow()))
+            news = Outgoing(self._topology.events, TRACKER_ONLINE, body, message_id=new_name("online"))
+            self._publisher.publish_nowait(news)
+
+    def _behind(self) -> bool:
+        return self._facts.behind or asyncio.get_running_loop().time() < self._warm_at
+
+    # --- facts ------------------------------------------------------------------------------------
+
+    async def _record(self, batch: Sequence[Delivery]) -> None:
+        loop = asyncio.get_running_loop()
+        recorded = await loop.run_in_executor(self._writer, record, self._database, batch)
+        self._answers.last_event_at = utcnow()
+        self._waiting.wake(recorded.ended)
+        for refused in recorded.refused:
+            await self._bury(refused)
+        # In order, on one channel at a time: where the batch spans a reconnect, the earlier tags are void anyway.
+        self._consumer.ack(batch[-1], multiple=True)
+
+    async def _bury(self, refused: Refused) -> None:
+        delivery = refused.delivery
+        logger.error("message %s (%s): %s", delivery.message_id or "?", delivery.routing_key, refused.reason)
+        headers = {
+            deadletters.REASON: refused.reason,
+            deadletters.REASON_TYPE: refused.type,
+            deadletters.BY_TRACKER: self.name,
+        }
+        await self._publisher.publish(
+            Outgoing(self._topology.dead, delivery.routing_key, delivery.body, delivery.message_id, headers)
+        )
+
+    # --- dead letters -----------------------------------------------------------------------------
+
+    async def _judge(self, batch: Sequence[Delivery]) -> None:
+        letters = [
+            DeadLetter(delivery.body, delivery.routing_key, delivery.message_id, delivery.headers) for delivery in batch
+        ]
+        loop = asyncio.get_running_loop()
+        verdicts = await loop.run_in_executor(self._reader, self._verdicts, letters)
+        # Recorded by the way every outcome takes: through the events exchange and the tracker's own queue.
+        await asyncio.gather(
+            *[
+                self._publisher.publish(
+                    Outgoing(
+                        self._topology.events,
+                        finished_key(outcome.client),
+                        encode(outcome),
+                        message_id=f"{outcome.task_id}/{outcome.attempt}",
+                    )
+                )
+                for outcome in verdicts
+            ]
+        )
+        self._consumer.ack(batch[-1], multiple=True)
+
+    def _verdicts(self, letters: Sequence[DeadLetter]) -> list[TaskFinished]:
+        subjects = [deadletters.task_id_of(letter) for letter in letters]
+        known = {record.task_id: record for record in self._database.records(subjects)}
+        verdicts = []
+        for letter, task_id in zip(letters, subjects, strict=True):
+            outcome = deadletters.verdict(letter, known.get(task_id), delays=self._delays, now=utcnow())
+            why = outcome.failure if outcome else "no task ends by it"
+            logger.warning("dead letter %s (%s): %s", letter.message_id or "?", letter.routing_key, why)
+            if outcome is not None:
+                verdicts.append(outcome)
+        return verdicts
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _on_request(self, delivery: Delivery) -> None:
+        # Acknowledged at once: a request may be parked for long, and whoever asked asks again if its answer is lost.
+        self._consumer.ack(delivery)
+        if len(self._requests) >= MOST_REQUESTS:
+            busy = rpc.Problem(message=f"the tracker has {MOST_REQUESTS} requests open already; try again later")
+            self._publisher.reply(delivery.reply_to, delivery.correlation_id, rpc.encode(busy))
+            return
+        request = asyncio.get_running_loop().create_task(self._answer(delivery))
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
+
+    async def _answer(self, delivery: Delivery) -> None:
+        answer = await self._answers.answer(delivery.body)
+        if delivery.reply_to:
+            self._publisher.reply(delivery.reply_to, delivery.correlation_id, answer)
+
+
+async def run(settings: Settings, *, name: str | None = None) -> None:
+    """Be the tracker, or stand by for it, until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    WorkbenchError
+        Where the database can't be opened.
+    """
+    name = name or new_name("tracker")
+    stop = asyncio.Event()
+    url = settings.database or f"sqlite:///{default_directory() / 'tracker.db'}"
+    lock = Lock(settings.broker_url, Topology(settings.namespace).tracker_lock, name=f"{name} (lock)")
+    with _stopped_by_signals(stop), Database(url) as database:
+        while not stop.is_set():
+            try:
+                if not await _unless(stop, lock.acquire()):
+                    break
+                logger.info("tracker %s is active, with %r", name, database)
+                async with Tracker(settings, database, name=name):
+                    if await _unless(stop, lock.wait_lost()):
+                        logger.warning("tracker %s has lost its lock with the connection, and stands by", name)
+            finally:
+                await lock.release()
+    logger.info("tracker %s has stopped", name)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
+    """Do `work`, but for `stop`. Returns whether it was done."""
+    doing, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+        return doing.done()
+    finally:
+        for task in (doing, stopping):
+            task.cancel()
+        await asyncio.gather(doing, stopping, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    caught = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Only the main thread can catch signals; elsewhere whoever runs this cancels it.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, stop.set)
+            caught.append(number)
+    try:
+        yield
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
