@@ -116,7 +116,7 @@ class Runner:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         scratch = self._scratch / task.task_id
         try:
-            with context.attempt(scratch):
+            with context.attempt(scratch, self._files.local_path):
                 value = self._call(task)
                 result = codecs.encode(self._hand_over(value, scratch), self._files)
             report = wire.Report(

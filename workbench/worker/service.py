@@ -48,6 +48,7 @@ HEARTBEAT = 5.0
 STARTS = 0.05
 """Seconds a start waits to be told: a task that has ended by then needs no event of its own."""
 MEMORY_CHECK = 0.25
+MOST_FAILED_STARTS = 5
 AHEAD = 16
 """Deliveries a slot may have waiting for it in this process, so that short tasks never wait for the network."""
 
@@ -109,6 +110,7 @@ class Worker:
         self._jobs: dict[int, WorkerJob] = {}  # by slot
         self._began: dict[str, datetime] = {}
         self._done = 0
+        self._failed_starts = 0  # since a child last came up
         self._specs: tuple[OperationSpec, ...] = ()
         self._ready: asyncio.Future[wire.Ready] = asyncio.get_running_loop().create_future()
         self._settled = asyncio.Event()
@@ -230,15 +232,15 @@ class Worker:
         except msgspec.DecodeError as error:
             self._bury(delivery, f"the message can't be read as a task: {error}")
             return
-        if task.expires_at is not None and task.expires_at < utcnow():
-            self._drop_expired(WorkerJob(task, delivery.body, delivery))
-            return
         if (job := self._roster.arrived(task, delivery.body, delivery)) is not None:
             self._run(job)
 
     def _run(self, job: WorkerJob) -> None:
         assert job.slot is not None
         task, now = job.task, utcnow()
+        if task.expires_at is not None and task.expires_at < now:
+            self._drop_expired(job, job.slot)
+            return
         self._jobs[job.slot] = job
         self._began[task.task_id] = now
         self._started[task.task_id] = TaskStarted(
@@ -258,25 +260,36 @@ class Worker:
         )
         self._publisher.publish_nowait(letter).add_done_callback(lambda done: self._ack(delivery, done))
 
-    def _drop_expired(self, job: WorkerJob) -> None:
+    def _drop_expired(self, job: WorkerJob, slot: int) -> None:
+        self._roster.ended(job)
         failure = Failure(
             type="Expired", message=f"the task was not started before {job.task.expires_at:%Y-%m-%d %H:%M:%S} UTC"
         )
         self._finish(job, self._outcome(job, Status.EXPIRED, None, failure=failure))
+        self._free(self._slots[slot - 1])
 
     # --- worker.slots.Listener --------------------------------------------------------------------
 
     def slot_ready(self, slot: Slot, ready: wire.Ready) -> None:
         """Let a fresh child take tasks."""
+        self._failed_starts = 0
         if not self._ready.done():
             self._ready.set_result(ready)
         self._free(slot)
 
-    def slot_failed(self, slot: Slot, failure: Failure) -> None:
-        """Give up where operations don't load: a restart would only repeat it."""
-        logger.error("slot %d can't start: %s\n%s", slot.number, failure, failure.traceback)
-        if not self._ready.done():
-            self._ready.set_exception(WorkbenchError(str(failure)))
+    def slot_failed(self, slot: Slot, failure: Failure, output: str) -> None:
+        """Start another child, ever more slowly; give up where not one has ever come up."""
+        self._failed_starts += 1
+        logger.error("slot %d can't start: %s\n%s%s", slot.number, failure, failure.traceback, output)
+        if not self._ready.done() and (failure.type == "WorkbenchError" or self._failed_starts >= MOST_FAILED_STARTS):
+            self._ready.set_exception(WorkbenchError(f"no slot can start: {failure}"))
+        else:
+            self._spawn(self._start_later(slot, min(0.1 * 2**self._failed_starts, 10.0)))
+
+    @staticmethod
+    async def _start_later(slot: Slot, delay: float) -> None:
+        await asyncio.sleep(delay)
+        await slot.start()
 
     def slot_reported(self, slot: Slot, report: wire.Report, output: str) -> None:
         """Send an attempt's outcome, and give the slot the next task."""

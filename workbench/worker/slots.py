@@ -42,8 +42,8 @@ class Listener(Protocol):
     def slot_died(self, slot: Slot, failure: Failure, exit_signal: int | None, output: str) -> None:
         """The child is gone, with whatever it ran."""
 
-    def slot_failed(self, slot: Slot, failure: Failure) -> None:
-        """No child can be started: its operations don't load."""
+    def slot_failed(self, slot: Slot, failure: Failure, output: str) -> None:
+        """The child is gone before it could take a task."""
 
 
 def context(preload: Sequence[str]) -> ForkServerContext:
@@ -81,7 +81,7 @@ class Slot:
         self._killed_for: Failure | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
-        self._start_failed = False
+        self._ready = False
 
     def __repr__(self) -> str:
         return f"<Slot {self.number}: pid {self.pid}>"
@@ -97,6 +97,7 @@ class Slot:
         ours, theirs = socket.socketpair()
         heard, said = socket.socketpair()
         self.done = 0
+        self._ready = False
         self._killed_for = None
         process = self._processes.Process(
             target=child.main, args=(theirs, said, msgspec.msgpack.encode(self._config)), name=f"slot-{self.number}"
@@ -183,10 +184,10 @@ class Slot:
     def _on_frame(self, frame: bytes) -> None:
         match wire.decode(frame):
             case wire.Ready() as ready:
+                self._ready = True
                 self._listener.slot_ready(self, ready)
             case wire.NotReady(failure=failure):
-                self._start_failed = True
-                self._listener.slot_failed(self, failure)
+                self._killed_for = failure  # it ends by itself
             case wire.Report() as report:
                 if self._timer is not None:
                     self._timer.cancel()
@@ -207,8 +208,10 @@ class Slot:
         shutil.rmtree(self._config.scratch, ignore_errors=True)  # what the dead child left
         output = self._take_output()
         self._release()
-        if not self._start_failed:
+        if self._ready:
             self._listener.slot_died(self, failure, exit_signal, output)
+        else:
+            self._listener.slot_failed(self, failure, output)
 
     def _take_output(self) -> str:
         return self._output.take() if self._output is not None else ""

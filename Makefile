@@ -1,0 +1,50 @@
+# Everything a checkout needs. `make` lists the targets; each installs what is missing first, and nothing the second time.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# A conda environment that has RabbitMQ is used as it is (see environment.yml); otherwise Debian's RabbitMQ and .venv.
+CONDA := $(if $(CONDA_PREFIX),$(wildcard $(CONDA_PREFIX)/bin/rabbitmq-server $(CONDA_PREFIX)/sbin/rabbitmq-server))
+export VENV := $(if $(CONDA),$(CONDA_PREFIX),.venv)
+BIN := $(VENV)/bin
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install RabbitMQ (if none is found) and the package with its notebook, sample and test extras
+	@scripts/setup notebook,samples,test
+
+.PHONY: setup-lint
+setup-lint:
+	@scripts/setup notebook,samples,test,lint
+
+.PHONY: demo
+demo: setup ## Run the main job on real photographs and flights, in a workbench of its own
+	@$(BIN)/workbench demo
+
+.PHONY: lab
+lab: setup ## Start a workbench and JupyterLab; the workbench stops when JupyterLab does
+	@scripts/lab $(BIN)
+
+.PHONY: test
+test: setup ## Run the tests, against a real RabbitMQ
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: setup-lint ## Check style, types and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: doctor
+doctor: setup ## Say what is installed and what is missing
+	@$(BIN)/workbench doctor
+
+.PHONY: clean
+clean: ## Remove .venv, caches and the demo's outputs; a workbench's data stays
+	@rm -rf .venv build dist *.egg-info workbench-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

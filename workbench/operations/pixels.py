@@ -1,0 +1,231 @@
+"""What the image operations share: upright pixels, modes that can be resampled, sizes that are sane.
+
+Every operation that changes an image turns it upright first, as its EXIF orientation says, so that sides, boxes and
+angles mean what a viewer shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.core.errors import InputError, InvalidArguments
+
+if TYPE_CHECKING:
+    from PIL.Image import Image, Resampling
+
+Resample = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+RotateResample = Literal["nearest", "bilinear", "bicubic"]
+Color = str | int | tuple[int, int, int] | tuple[int, int, int, int]
+
+MAX_PIXELS = 200_000_000
+"""An output larger than this is refused: as RGB it would take 600 MB, and is a slip of the keyboard as a rule."""
+
+
+def upright(image: Image) -> Image:
+    """Return a copy, turned as its EXIF orientation says and without that tag; other metadata stays.
+
+    An EXIF block that can't be parsed says nothing: the pixels stay as they are.
+    """
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # what a camera wrote breaks Pillow's parser in many ways
+        return image.copy()
+
+
+def orientation(image: Image) -> int:
+    """Return the EXIF orientation, 1 (upright) to 8; 1 where there is none, or none that makes sense."""
+    from PIL.ExifTags import Base
+
+    try:
+        value = image.getexif().get(Base.Orientation, 1)
+    except Exception:  # as above
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def resampling(name: str) -> Resampling:
+    """Return Pillow's filter of this name.
+
+    Raises
+    ------
+    InvalidArguments
+        If there is none.
+    """
+    from PIL.Image import Resampling
+
+    try:
+        return Resampling[name.upper()]
+    except KeyError:
+        raise InvalidArguments(
+            f"resample: takes one of {', '.join(each.name.lower() for each in Resampling)}, got {name!r}"
+        ) from None
+
+
+def resamplable(image: Image) -> Image:
+    """Return the image in a mode whose pixels can be averaged.
+
+    Palettes become RGB, or RGBA where they hold transparency, and bilevel images grey: Pillow would fall back to the
+    nearest neighbour for both.
+    """
+    match image.mode:
+        case "P" | "PA":
+            return image.convert("RGBA" if has_alpha(image) else "RGB")
+        case "1":
+            return image.convert("L")
+        case "L" | "RGB" if "transparency" in image.info:  # one colour is transparent: it would blur into opaque ones
+            return image.convert("LA" if image.mode == "L" else "RGBA")
+    return image
+
+
+def has_alpha(image: Image) -> bool:
+    """Tell whether pixels can be transparent: by a channel, a palette, or one colour that stands for it."""
+    return image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
+
+
+def check_size(size: tuple[int, int], what: str = "size") -> tuple[int, int]:
+    """Return a size of a new image, in pixels.
+
+    Raises
+    ------
+    InvalidArguments
+        If a side isn't a positive whole number, or the image would be absurdly large.
+    """
+    try:
+        width, height = size
+    except (TypeError, ValueError):
+        raise InvalidArguments(f"{what}: takes a width and a height in pixels, got {size!r}") from None
+    if not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in (width, height)):
+        raise InvalidArguments(f"{what}: width and height must be whole numbers of pixels above 0, got {size!r}")
+    if width * height > MAX_PIXELS:
+        raise InvalidArguments(
+            f"{what}: {width} × {height} is {width * height / 1e6:,.0f} megapixels, and the limit is "
+            f"{MAX_PIXELS // 1_000_000}: ask for a smaller image, or for tiles"
+        )
+    return width, height
+
+
+def check_not_empty(image: Image) -> Image:
+    """Return the image; raise `InvalidArguments` if it has no pixels."""
+    if 0 in image.size:
+        raise InvalidArguments(f"image: it is {image.width} × {image.height}, and so has no pixels")
+    return image
+
+
+def color(value: Any, mode: str, what: str) -> Any:
+    """Return a colour as pixels of this mode.
+
+    Raises
+    ------
+    InvalidArguments
+        If it isn't a colour.
+    """
+    from PIL import ImageColor
+
+    try:
+        if isinstance(value, str):
+            return ImageColor.getcolor(value, mode if mode in ("1", "L", "LA", "RGB", "RGBA", "HSV", "CMYK") else "RGB")
+        values = (value,) if isinstance(value, int) else tuple(value)
+        if values and all(isinstance(part, int) and 0 <= part <= 255 for part in values):
+            return value if isinstance(value, int) else values
+    except (ValueError, TypeError, AttributeError):
+        pass
+    raise InvalidArguments(
+        f"{what}: {value!r} is not a colour: take a name as in CSS ('white'), '#rrggbb', or numbers from 0 to 255"
+    )
+
+
+def displayable(image: Image) -> Image:
+    """Return the image as 8-bit grey or RGB, with alpha where it has any: what screens and most formats hold.
+
+    16-bit grey is divided by 256. 32-bit grey and floats are kept where they fit into 0 to 255, and are stretched from
+    their darkest to their brightest pixel otherwise.
+    """
+    match image.mode:
+        case "L" | "RGB" if "transparency" not in image.info:
+            return image
+        case "LA" | "RGBA":
+            return image
+        case "1":
+            return image.convert("L")
+        case "La":
+            return image.convert("LA")
+        case "I" | "F":
+            return _stretched(image)
+        case mode if mode.startswith("I;16"):
+            return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+        case "LAB":
+            return _lab_to_rgb(image)
+    return image.convert("RGBA" if has_alpha(image) else "RGB")
+
+
+def _stretched(image: Image) -> Image:
+    import numpy as np
+    from PIL import Image as pillow  # noqa: N813 - the module, beside the class
+
+    values = np.asarray(image, dtype="float64")
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    if low < 0 or high > 255:
+        values = (values - low) * (255 / (high - low if high > low else 1))
+    return pillow.fromarray(np.nan_to_num(values, nan=0, posinf=255, neginf=0).clip(0, 255).astype("uint8"))
+
+
+def _lab_to_rgb(image: Image) -> Image:
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
+    turned = ImageCms.applyTransform(image, transform)
+    assert turned is not None
+    return turned
+
+
+def flattened(image: Image, background: Any) -> Image:
+    """Return the image as 8-bit grey or RGB without alpha, what was transparent laid onto `background`."""
+    from PIL import Image as pillow  # noqa: N813 - as above
+
+    image = displayable(image)
+    if not has_alpha(image):
+        return image
+    rgba = image.convert("RGBA")
+    below = pillow.new("RGBA", rgba.size, background)
+    flat = pillow.alpha_composite(below, rgba).convert("RGB")
+    flat.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return flat
+
+
+@contextlib.contextmanager
+def opened(path: Path, name: str) -> Iterator[Image]:
+    """Open an image file, its pixels not decoded yet.
+
+    Parameters
+    ----------
+    path
+        The file; it may have no telling name.
+    name
+        For the message, should it fail.
+
+    Raises
+    ------
+    InputError
+        If it isn't an image of a known format, or is damaged; also while the block decodes it.
+    """
+    from PIL import Image as pillow  # noqa: N813 - the module, beside the class
+    from PIL import UnidentifiedImageError
+
+    from workbench.values.images import FORMATS
+
+    pillow.init()
+    known = [format_ for format_ in FORMATS if format_ in pillow.OPEN]
+    try:
+        with pillow.open(path, formats=known) as image:
+            yield image
+    except UnidentifiedImageError:
+        raise InputError(f"{name} is not an image that can be read. Known formats: {', '.join(known)}") from None
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        raise InputError(f"{name} is too large an image: {error}. Cut it into tiles, or pass a smaller one") from error

@@ -1,0 +1,221 @@
+"""Which files a process can reach: the store, and what lies below the shared roots.
+
+The notebook turns paths into references, the worker turns references into paths. Every path is resolved before it is
+held against a root, so that neither `..` nor a symbolic link leads out of one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from workbench.core.errors import InputNotFound, InvalidArguments, PathRefused, StoreError
+from workbench.values.refs import FileRef
+from workbench.values.store import Store, check_key
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_STORE = "store:"
+
+
+class Files:
+    """The files one process can reach: the store and the shared roots.
+
+    Parameters
+    ----------
+    store
+        The store's absolute local directory or fsspec URL; empty where none is known.
+    roots
+        Absolute directories that notebook and workers share.
+    """
+
+    def __init__(self, store: str, roots: Sequence[str] = ()) -> None:
+        self.store = Store(store) if store else None
+        self.roots = tuple(Path(root) for root in roots)
+        self._uploaded: dict[
+            tuple[str, int, int, int], str
+        ] = {}  # path, size, mtime, inode → key: a resubmit is a stat
+
+    def __repr__(self) -> str:
+        roots = ", ".join(map(str, self.roots)) or "no roots"
+        return f"<Files: {self.store or 'no store'}; {roots}>"
+
+    def need_store(self) -> Store:
+        """Return the store.
+
+        Raises
+        ------
+        StoreError
+            If none is known here.
+        """
+        if self.store is None:
+            raise StoreError(
+                "this needs the store, and none is known here: set WORKBENCH_STORE (a directory or URL that notebook "
+                "and workers share), or pass smaller values"
+            )
+        return self.store
+
+    # --- in the notebook ----------------------------------------------------------------------------
+
+    def reference(self, path: str | os.PathLike[str]) -> FileRef:
+        """Refer to a file, as the notebook names it.
+
+        Parameters
+        ----------
+        path
+            Relative to the current directory, or absolute. Below a root the file is referred to where it is; any other
+            one is copied into the store, once.
+
+        Raises
+        ------
+        InvalidArguments
+            If it is a directory.
+        PathRefused
+            If it is a URL.
+        StoreError
+            If the file can't be copied into the store.
+        """
+        if isinstance(path, FileRef):
+            return path
+        absolute = self.absolute(path)
+        below = self._below_root(absolute)
+        try:
+            status = absolute.stat()
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            # Not here, or not for this user: the worker may see it, and says so if it doesn't.
+            return FileRef(str(below or absolute), absolute.name, reach=self)
+        if absolute.is_dir():
+            raise InvalidArguments(
+                f"{absolute} is a directory, not a file: pass the files in it, e.g. a list from glob"
+            )
+        if below is not None:
+            return FileRef(str(below), absolute.name, status.st_size, reach=self)
+        if not absolute.is_file():
+            raise InvalidArguments(f"{absolute} is not a regular file")
+        known = (str(absolute), status.st_size, status.st_mtime_ns, status.st_ino)
+        key = self._uploaded.get(known)
+        if key is None:
+            key = self._uploaded[known] = self.need_store().put_file(absolute)
+        return FileRef(_STORE + key, absolute.name, status.st_size, reach=self)
+
+    def absolute(self, path: str | os.PathLike[str]) -> Path:
+        """Return a path as the notebook means it, made absolute.
+
+        Raises
+        ------
+        PathRefused
+            If it is a URL.
+        """
+        text = os.fspath(path)
+        if _URL.match(text) or text.startswith(_STORE):
+            raise PathRefused(
+                f"{text[:200]} is a URL, and workers fetch none: pass a path of a file here or below a shared root "
+                f"({self._roots_text()}), or the file's bytes"
+            )
+        if not text or "\0" in text:
+            raise InvalidArguments(f"{text!r} is not a path of a file")
+        return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps `..`
+
+    # --- in the worker ------------------------------------------------------------------------------
+
+    def local_path(self, ref: FileRef) -> Path:
+        """Return a local path of a file, to be read only.
+
+        Raises
+        ------
+        PathRefused
+            If it lies outside the roots, wherever its symbolic links lead.
+        InputNotFound
+            If it isn't there, as seen from this host, or can't be read.
+        StoreError
+            If it should lie in the store and can't be read from there.
+        """
+        if ref.stored:
+            return self.need_store().local_path(check_key(ref.uri.removeprefix(_STORE)))
+        path = self._allowed(ref.uri)
+        if not path.exists():
+            raise InputNotFound(
+                f"{ref.uri} isn't there, as seen from {socket.gethostname()}: the path must exist on the worker's "
+                f"machine (shared roots: {self._roots_text()}). A file that exists beside the notebook is sent along "
+                "by itself: check the path's spelling there"
+            )
+        if not path.is_file():
+            raise InputNotFound(
+                f"{ref.uri} is not a regular file, as seen from {socket.gethostname()}: pass a file's path"
+            )
+        if not os.access(path, os.R_OK):
+            raise InputNotFound(
+                f"{ref.uri} can't be read by the worker on {socket.gethostname()}: give its user permission to"
+            )
+        return path
+
+    def open(self, ref: FileRef) -> BinaryIO:
+        """Open a file for reading. Raises as `local_path` does."""
+        return self.local_path(ref).open("rb")
+
+    def adopt(self, path: Path, name: str | None = None) -> FileRef:
+        """Move a file that a task made into the store, and refer to it.
+
+        Parameters
+        ----------
+        path
+            The file; it is gone from there afterwards.
+        name
+            What the user will know it by; the file's own name if None.
+        """
+        if not path.is_file():
+            raise InvalidArguments(f"{path} is not a file: an operation that returns a path must have written it")
+        size = path.stat().st_size
+        return FileRef(_STORE + self.need_store().put_file(path, move=True), name or path.name, size, reach=self)
+
+    def output_path(self, path: str) -> Path:
+        """Return a path to write to, its directory resolved.
+
+        Raises
+        ------
+        PathRefused
+            If it lies outside the roots, wherever its symbolic links lead.
+        InputNotFound
+            If its directory isn't there.
+        """
+        target = self._allowed(path)
+        if not target.parent.is_dir():
+            raise InputNotFound(
+                f"the directory of {path} isn't there, as seen from {socket.gethostname()}: make it first, below a "
+                f"shared root ({self._roots_text()})"
+            )
+        if target.is_dir():
+            raise PathRefused(f"{path} is a directory: name the file to write in it")
+        return target
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _allowed(self, text: str) -> Path:
+        """Resolve a path and hold it against the roots. What is returned has no symbolic links left to be switched."""
+        if not text.startswith("/") and (_URL.match(text) or not Path(text).is_absolute()):
+            raise PathRefused(f"{text[:200]!r} is not an absolute path. Allowed are files below: {self._roots_text()}")
+        if "\0" in text:
+            raise PathRefused(f"{text[:200]!r} is not a path")
+        real = Path(os.path.realpath(text))
+        for root in self.roots:
+            if real.is_relative_to(os.path.realpath(root)):
+                return real
+        raise PathRefused(
+            f"{text[:500]} lies outside what the worker on {socket.gethostname()} may touch "
+            f"(shared roots: {self._roots_text()}). Move the file there, or set WORKBENCH_ROOTS for the workers"
+        )
+
+    def _below_root(self, path: Path) -> Path | None:
+        """Return the path as it reads below a root; None where it isn't below any, links followed."""
+        real = Path(os.path.realpath(path))
+        for root in self.roots:
+            real_root = os.path.realpath(root)
+            if real.is_relative_to(real_root):
+                return path if path.is_relative_to(root) else root / real.relative_to(real_root)
+        return None
+
+    def _roots_text(self) -> str:
+        return ", ".join(map(str, self.roots)) or "none are configured"

@@ -1,0 +1,318 @@
+"""The store: bytes by their digest, in a local directory or at any fsspec URL. Put if absent, complete or not there.
+
+Who may refer to what, and what the bytes mean, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from workbench.core.errors import StoreError
+
+_KEY = re.compile(r"sha256/[0-9a-f]{2}/[0-9a-f]{62}", re.ASCII)
+_CHUNK = 1 << 20
+_ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})  # a put is there as a whole, or not at all
+
+
+def check_key(key: object) -> str:
+    """Return `key` if it is one. It comes from messages, and becomes part of a path.
+
+    Raises
+    ------
+    StoreError
+        If it isn't exactly `sha256/`, two hexadecimal digits, `/`, and the other 62.
+    """
+    if not isinstance(key, str) or _KEY.fullmatch(key) is None:
+        raise StoreError(f"{str(key)[:100]!r} is not a key of the store")
+    return key
+
+
+def _key_of(digest: str) -> str:
+    return f"sha256/{digest[:2]}/{digest[2:]}"
+
+
+class Writer(io.RawIOBase):
+    """A file on its way into the store: counts and digests what is written through it.
+
+    `key` is set once the file is in its place.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.key = ""
+        self.size = 0
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def writable(self) -> bool:
+        """Return True: it is there to be written."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write bytes, or anything that lends its memory."""
+        self._digest.update(data)
+        self._file.write(data)
+        count = memoryview(data).nbytes
+        self.size += count
+        return count
+
+    def hexdigest(self) -> str:
+        """Return the digest of everything written so far."""
+        return self._digest.hexdigest()
+
+
+class Store:
+    """Bytes by their digest.
+
+    Parameters
+    ----------
+    location
+        An absolute local directory (made when first written to, for its owner only), or any fsspec URL.
+
+    Raises
+    ------
+    StoreError
+        If the location is neither; later on, if the place can't be read or written.
+    """
+
+    def __init__(self, location: str) -> None:
+        scheme, separator, rest = location.partition("://")
+        self.location = location
+        self._scheme = scheme
+        self.remote = bool(separator) and scheme not in ("file", "local")
+        path = location if not separator else rest
+        if not self.remote and not Path(path).is_absolute():
+            raise StoreError(
+                f"the store {location!r} is neither an absolute directory nor a URL such as s3://bucket/dir"
+            )
+        self._root = _cache_of(location) if self.remote else Path(path)
+        self._filesystem: tuple[Any, str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Store at {re.sub('//[^/@]*@', '//…@', self.location)}>"
+
+    # --- writing -----------------------------------------------------------------------------------
+
+    def put_bytes(self, data: bytes) -> str:
+        """Put bytes; return their key. What is there already isn't written again."""
+        key = _key_of(hashlib.sha256(data).hexdigest())
+        if not self._touch(key):
+            with self.writer() as writer:
+                writer.write(data)
+        return key
+
+    def put_file(self, path: str | os.PathLike[str], *, move: bool = False) -> str:
+        """Put a file; return its key.
+
+        Parameters
+        ----------
+        path
+            A local file.
+        move
+            Whether the file itself may become the stored one, where it lies on the same filesystem. It is gone
+            afterwards either way.
+        """
+        source = Path(path)
+        with self._translated(f"put {source} into"):
+            if move and not self.remote and not source.is_symlink():
+                with source.open("rb") as file:
+                    key = _key_of(hashlib.file_digest(file, "sha256").hexdigest())
+                    os.fsync(file.fileno())
+                with contextlib.suppress(OSError):  # another filesystem: copied below
+                    self._settle(source, key)
+                    return key
+            with self.writer() as writer, source.open("rb") as file:
+                shutil.copyfileobj(file, cast("BinaryIO", writer), _CHUNK)
+            if move:
+                source.unlink(missing_ok=True)
+            return writer.key
+
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[Writer]:
+        """Write something whose digest isn't known yet; its `key` is set when the block ends without an error."""
+        with self._translated("write to"):
+            descriptor, temporary = self._scratch()
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    writer = Writer(file)
+                    yield writer
+                    file.flush()
+                    if not self.remote:
+                        os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
+                key = _key_of(writer.hexdigest())
+                if self.remote:
+                    self._upload(temporary, key)
+                self._settle(temporary, key)
+                writer.key = key
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def delete(self, key: str) -> None:
+        """Remove what lies under a key. Nothing there is fine."""
+        check_key(key)
+        with self._translated("delete from"):
+            (self._root / key).unlink(missing_ok=True)
+            if self.remote:
+                with self._backend() as (filesystem, root), contextlib.suppress(FileNotFoundError):
+                    filesystem.rm_file(f"{root}/{key}")
+
+    # --- reading -----------------------------------------------------------------------------------
+
+    def exists(self, key: str) -> bool:
+        """Tell whether something lies under a key."""
+        check_key(key)
+        with self._translated("look into"):
+            if self.remote:
+                return self._remote_exists(key)
+            return (self._root / key).is_file()
+
+    def local_path(self, key: str) -> Path:
+        """Return a local path of what lies under a key, fetched first from a remote store.
+
+        Raises
+        ------
+        StoreError
+            If nothing lies there, or what was fetched doesn't match its digest.
+        """
+        path = self._root / check_key(key)
+        if path.is_file():
+            if self.remote:
+                with contextlib.suppress(OSError):
+                    os.utime(path)  # used lately: kept in the cache
+            return path
+        if not self.remote:
+            raise self._missing(key)
+        with self._translated("read from"):
+            self._download(key)
+        return path
+
+    def open(self, key: str) -> BinaryIO:
+        """Open what lies under a key for reading. Raises as `local_path` does."""
+        with self._translated("read from"):
+            return self.local_path(key).open("rb")
+
+    def read_bytes(self, key: str) -> bytes:
+        """Return what lies under a key. Raises as `local_path` does."""
+        with self.open(key) as file:
+            return file.read()
+
+    # --- inside ------------------------------------------------------------------------------------
+
+    def _touch(self, key: str) -> bool:
+        """Tell whether something lies under a key, and renew its time, so that a sweep by age spares it."""
+        if self.remote:
+            return self.exists(key)
+        try:
+            os.utime(self._root / key)
+        except PermissionError:  # another user's, who shares the store
+            return True
+        except OSError:
+            return False
+        return True
+
+    def _settle(self, temporary: Path, key: str) -> None:
+        """Move a finished file into its place, read-only: complete or absent, whoever dies."""
+        target = self._root / key
+        if not self.remote and self._touch(key):
+            temporary.unlink(missing_ok=True)
+            return
+        self._make(self._root)
+        self._make(target.parent)
+        temporary.chmod(0o444)
+        temporary.replace(target)
+
+    def _make(self, directory: Path) -> None:
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _scratch(self) -> tuple[int, Path]:
+        """Open a new file beside those that are finished."""
+        self._make(self._root)
+        self._make(self._root / "tmp")
+        descriptor, name = tempfile.mkstemp(dir=self._root / "tmp")
+        return descriptor, Path(name)
+
+    def _remote_exists(self, key: str) -> bool:
+        with self._backend() as (filesystem, root):
+            return bool(filesystem.exists(f"{root}/{key}"))
+
+    def _upload(self, path: Path, key: str) -> None:
+        with self._backend() as (filesystem, root):
+            target = f"{root}/{key}"
+            if filesystem.exists(target):
+                return
+            if self._scheme in _ATOMIC:
+                filesystem.put_file(str(path), target)
+                return
+            filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
+            beside = f"{target}.{os.urandom(6).hex()}.tmp"  # a half-sent file must never bear the key
+            try:
+                filesystem.put_file(str(path), beside)
+                filesystem.mv(beside, target)
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    filesystem.rm_file(beside)
+                raise
+
+    def _download(self, key: str) -> None:
+        descriptor, temporary = self._scratch()
+        try:
+            with os.fdopen(descriptor, "wb") as file, self._backend() as (filesystem, root):
+                writer = Writer(file)
+                try:
+                    with filesystem.open(f"{root}/{key}", "rb") as source:
+                        shutil.copyfileobj(source, cast("BinaryIO", writer), _CHUNK)
+                except FileNotFoundError:
+                    raise self._missing(key) from None
+            if _key_of(writer.hexdigest()) != key:
+                raise StoreError(f"{self!r}: what lies under {key} is damaged: it doesn't match its digest")
+            self._settle(temporary, key)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _backend(self) -> Iterator[tuple[Any, str]]:
+        """Lend the remote filesystem and the store's place in it. Each backend has errors of its own."""
+        try:
+            if self._filesystem is None:
+                import fsspec  # only a remote store needs it
+
+                filesystem, root = fsspec.core.url_to_fs(self.location)
+                self._filesystem = filesystem, str(root).rstrip("/")
+            yield self._filesystem
+        except OSError:  # StoreError among them: translated by whoever knows what was tried
+            raise
+        except ImportError as error:
+            raise StoreError(f"{self!r} needs a package that isn't installed here: {error}") from error
+        except Exception as error:
+            raise StoreError(f"{self!r} can't be used: {type(error).__name__}: {error}") from error
+
+    def _missing(self, key: str) -> StoreError:
+        return StoreError(
+            f"{self!r} has no {key}: it was swept after its retention time, or whoever wrote it uses another store "
+            "(WORKBENCH_STORE must be the same everywhere)"
+        )
+
+    @contextlib.contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        """Translate what the operating system, or fsspec's backends, raise."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(f"can't {what} {self!r}: {error}. Is the place there, writable, and not full?") from error
+
+
+def _cache_of(location: str) -> Path:
+    """Return where files of a remote store are kept once fetched: content never changes, so they never go stale."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME", "/tmp")) / ".cache")  # noqa: S108 - no home
+    return base / "workbench" / hashlib.sha256(location.encode()).hexdigest()[:16]

@@ -1,0 +1,213 @@
+"""Tables from files, by the file's extension, with errors that say which file, which line, and what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from workbench.core.errors import InputError
+
+
+class _Format(NamedTuple):
+    frame: Callable[[BinaryIO], Any]
+    table: Callable[[BinaryIO], Any]
+
+
+def read_frame(path: Path, name: str) -> Any:
+    """Read a pandas.DataFrame.
+
+    Parameters
+    ----------
+    path
+        The file; in the store it has no telling name.
+    name
+        Its name, whose extension says how to read it.
+
+    Raises
+    ------
+    InputError
+        If the extension isn't known, or the file is damaged.
+    """
+    return _read(path, name, lambda format_: format_.frame)
+
+
+def read_table(path: Path, name: str) -> Any:
+    """Read a pyarrow.Table. As `read_frame`; text is read by Arrow's own readers."""
+    return _read(path, name, lambda format_: format_.table)
+
+
+def _read(path: Path, name: str, choose: Callable[[_Format], Callable[[BinaryIO], Any]]) -> Any:
+    lower = name.lower()
+    zipped = lower.endswith(".gz")
+    extension = Path(lower.removesuffix(".gz")).suffix
+    format_ = _FORMATS.get(extension)
+    if format_ is None or (zipped and extension not in _TEXT):
+        raise InputError(
+            f"{name}: can't tell from its name how to read it as a table. Known extensions: {', '.join(_FORMATS)}; "
+            f"{', '.join(_TEXT)} also with .gz. Rename the file"
+        )
+    with explained(path, name, zipped), _opened(path, zipped) as file:
+        return choose(format_)(file)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, zipped: bool) -> Iterator[Any]:
+    with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def explained(path: Path, name: str, zipped: bool) -> Iterator[None]:
+    """Translate what pandas's and pyarrow's readers raise into an `InputError` with the file's name and line."""
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        yield
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{name} is empty: there is no header to name the columns. Write the file again") from None
+    except pd.errors.ParserError as error:
+        raise InputError(_bad_row(name, str(error))) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name} is not UTF-8 (byte {error.object[error.start]:#04x}). Convert it first: "
+            f"iconv -f latin1 -t utf-8 {name}"
+        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{name} can't be unzipped: {error}. It is cut short or damaged: get the file again"
+        ) from error
+    except pa.ArrowException as error:
+        raise InputError(_bad_row(name, str(error))) from error
+    except ValueError as error:
+        line = _bad_json_line(path, zipped) if ".jsonl" in name.lower() else None
+        where = f"{name}, line {line}" if line else name
+        raise InputError(f"{where}: {error}. Correct it, or get the file again") from error
+
+
+def _bad_row(name: str, text: str) -> str:
+    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text):
+        expected, line, seen = found.groups()
+        return (
+            f"{name}, line {line}: it has {seen} fields where {expected} were expected. "
+            "Correct the row, or quote the field that holds the separator"
+        )
+    if found := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", text):
+        line, expected, seen = found.groups()
+        return (
+            f"{name}, line {line}: it has {seen} fields where {expected} were expected. "
+            "Correct the row, or quote the field that holds the separator"
+        )
+    return f"{name}: {text.strip()}. The file is damaged, or not what its name says: get it again, or rename it"
+
+
+def _bad_json_line(path: Path, zipped: bool) -> int | None:
+    with contextlib.suppress(OSError, EOFError, zlib.error), _opened(path, zipped) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                json.loads(line) if line.strip() else None
+            except ValueError:
+                return number
+    return None
+
+
+# --- the formats ------------------------------------------------------------------------------------
+
+
+def _csv_frame(file: BinaryIO) -> Any:
+    import pandas as pd
+
+    return pd.read_csv(file)
+
+
+def _csv_table(file: BinaryIO) -> Any:
+    import pyarrow.csv
+
+    return pyarrow.csv.read_csv(file)
+
+
+def _tsv_frame(file: BinaryIO) -> Any:
+    import pandas as pd
+
+    return pd.read_csv(file, sep="\t")
+
+
+def _tsv_table(file: BinaryIO) -> Any:
+    import pyarrow.csv
+
+    return pyarrow.csv.read_csv(file, parse_options=pyarrow.csv.ParseOptions(delimiter="\t"))
+
+
+def _jsonl_frame(file: BinaryIO) -> Any:
+    import pandas as pd
+
+    return pd.read_json(file, lines=True)
+
+
+def _jsonl_table(file: BinaryIO) -> Any:
+    import pyarrow.json
+
+    return pyarrow.json.read_json(file)
+
+
+def _json_frame(file: BinaryIO) -> Any:
+    import pandas as pd
+
+    return pd.read_json(file, orient="records")
+
+
+def _json_table(file: BinaryIO) -> Any:
+    import pyarrow as pa
+
+    rows = json.load(file)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it isn't a list of records: [{…}, {…}]")
+    return pa.Table.from_pylist(rows)
+
+
+def _parquet_frame(file: BinaryIO) -> Any:
+    import pandas as pd
+
+    return pd.read_parquet(file, engine="pyarrow")
+
+
+def _parquet_table(file: BinaryIO) -> Any:
+    import pyarrow.parquet
+
+    return pyarrow.parquet.ParquetFile(file).read()
+
+
+def _arrow_table(file: BinaryIO) -> Any:
+    import pyarrow as pa
+    import pyarrow.feather
+
+    if file.read(6) in (b"ARROW1", b"FEA1"):
+        file.seek(0)
+        return pyarrow.feather.read_table(file)
+    file.seek(0)
+    with pa.ipc.open_stream(file) as reader:
+        return reader.read_all()
+
+
+def _arrow_frame(file: BinaryIO) -> Any:
+    return _arrow_table(file).to_pandas()
+
+
+_CSV, _TSV = _Format(_csv_frame, _csv_table), _Format(_tsv_frame, _tsv_table)
+_JSONL, _ARROW = _Format(_jsonl_frame, _jsonl_table), _Format(_arrow_frame, _arrow_table)
+_FORMATS = {
+    ".csv": _CSV,
+    ".tsv": _TSV,
+    ".jsonl": _JSONL,
+    ".json": _Format(_json_frame, _json_table),
+    ".parquet": _Format(_parquet_frame, _parquet_table),
+    ".feather": _ARROW,
+    ".arrow": _ARROW,
+}
+_TEXT = (".csv", ".tsv", ".jsonl", ".json")
