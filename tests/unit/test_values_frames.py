@@ -34,7 +34,7 @@ def assert_same(frame, back):
     assert_same_index(frame.columns, back.columns)
     assert frame.dtypes.tolist() == back.dtypes.tolist()
     assert frame.attrs == back.attrs
-    for position in np.flatnonzero(frame.dtypes.to_numpy() == object):
+    for position in np.flatnonzero([dtype.kind == "O" for dtype in frame.dtypes]):
         assert [repr(x) for x in frame.iloc[:, position]] == [repr(x) for x in back.iloc[:, position]]
 
 

@@ -80,7 +80,11 @@ def up(
         _detached[:] = [process for process in _detached if process.poll() is None]  # reaps what has ended
         _detached.append(launch(plan))
         if (state := status(where)) is not None:
-            await_workers(plan, state.settings)
+            try:
+                await_workers(plan, state.settings)
+            except BaseException:
+                down(where)
+                raise
             on_ready(state)
     else:
         supervisor.run(plan, lambda: _tell(where, on_ready))

@@ -35,7 +35,7 @@ def await_workers(plan: Plan, settings: Settings, timeout: float = 60.0) -> None
                 name = min(crashed or missing)
                 log = Path(plan.directory) / "logs" / f"{name}.log"
                 why = "crashes again and again" if crashed else f"takes no tasks after {timeout:.0f} s"
-                raise NodeFailed(f"{name} {why}. The end of {log}:\n{tail(log)}")
+                raise NodeFailed(f"{name} {why}. The end of {log}:\n{tail(log, lines=60)}")
             time.sleep(_PAUSE)
 
 

@@ -48,7 +48,10 @@ def thumbnail(image: Image, size: tuple[int, int] = (256, 256), *, resample: Res
     """
     width, height = pixels.check_size(size)
     small = pixels.resamplable(pixels.upright(pixels.check_not_empty(image)))
-    small.thumbnail((width, height), pixels.resampling(resample))
+    # Pillow can't reduce 16-bit greys in two steps, as it does with the others.
+    small.thumbnail(
+        (width, height), pixels.resampling(resample), reducing_gap=None if small.mode.startswith("I;") else 2.0
+    )
     return small
 
 
@@ -298,7 +301,7 @@ def _described(image: Image, size: int | None) -> dict[str, Any]:
 
 
 def _dpi(image: Image) -> list[float] | None:
-    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
+    with contextlib.suppress(KeyError, TypeError, ValueError, ZeroDivisionError):
         horizontal, vertical = (round(float(part), 3) for part in image.info["dpi"])
         if math.isfinite(horizontal) and math.isfinite(vertical):
             return [horizontal, vertical]

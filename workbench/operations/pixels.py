@@ -124,19 +124,24 @@ def color(value: Any, mode: str, what: str) -> Any:
     InvalidArguments
         If it isn't a colour.
     """
+    from PIL import Image as pillow  # noqa: N813 - the module, beside the class
     from PIL import ImageColor
 
+    bands = pillow.getmodebands(mode)
     try:
         if isinstance(value, str):
-            return ImageColor.getcolor(value, mode if mode in ("1", "L", "LA", "RGB", "RGBA", "HSV", "CMYK") else "RGB")
+            return ImageColor.getcolor(value, mode if mode in ("L", "LA", "RGB", "RGBA", "HSV") else _PLAIN[bands])
         values = (value,) if isinstance(value, int) else tuple(value)
-        if values and all(isinstance(part, int) and 0 <= part <= 255 for part in values):
-            return value if isinstance(value, int) else values
-    except (ValueError, TypeError, AttributeError):
+        if len(values) in (1, bands) and all(isinstance(part, int) and 0 <= part <= 255 for part in values):
+            return value if isinstance(value, int) else values if len(values) == bands else values[0]
+    except (KeyError, ValueError, TypeError, AttributeError):
         pass
     raise InvalidArguments(
         f"{what}: {value!r} is not a colour: take a name as in CSS ('white'), '#rrggbb', or numbers from 0 to 255"
     )
+
+
+_PLAIN = {1: "L", 2: "LA", 3: "RGB"}
 
 
 def displayable(image: Image) -> Image:

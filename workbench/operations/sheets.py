@@ -57,7 +57,7 @@ def contact_sheet(
     colour = pixels.color(background, "RGB", "background")
     if isinstance(colour, int):  # one number is a grey
         colour = (colour, colour, colour)
-    sheet = pillow.new("RGB", pixels.check_size(grid.sheet, "the sheet"), colour[:3])
+    sheet = pillow.new("RGB", pixels.check_size(grid.sheet, "the sheet"), colour)
     draw = Draw(sheet)
     ink = "black" if _luma(colour) > 127 else "white"
     for index, image in enumerate(images):
@@ -89,8 +89,6 @@ def _small(image: Image, size: tuple[int, int]) -> Image:
     from PIL.Image import Resampling
 
     small = pixels.displayable(pixels.upright(pixels.check_not_empty(image)))
-    if small is image:
-        small = image.copy()
     small.thumbnail(size, Resampling.LANCZOS)
     return small.convert("RGBA") if pixels.has_alpha(small) else small
 

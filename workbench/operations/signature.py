@@ -8,6 +8,7 @@ What differs is the `leaf`: how a value such as an image or a file is handled at
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import inspect
 import numbers
 import types
@@ -70,7 +71,15 @@ class _Module:
         self.__dict__.update(names)
 
 
-_IMAGE, _FRAME, _SERIES = _StandIn("image"), _StandIn("frame"), _StandIn("series")
+class _ImageStandIn(_StandIn):
+    """`Image` names Pillow's class, or (`from PIL import Image`) the module with the class of this name."""
+
+    @property
+    def Image(self) -> _StandIn:  # noqa: N802 - as Pillow spells it
+        return self
+
+
+_IMAGE, _FRAME, _SERIES = _ImageStandIn("image"), _StandIn("frame"), _StandIn("series")
 _TABLE, _ARRAY = _StandIn("table"), _StandIn("array")
 _PANDAS = _Module(DataFrame=_FRAME, Series=_SERIES)
 _STAND_INS: dict[str, object] = {
@@ -127,8 +136,18 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     names = {name: value for name, value in _STAND_INS.items() if name not in module}
     try:
         return typing.get_type_hints(function, localns=names)
-    except (NameError, AttributeError, TypeError):  # an annotation that only a type checker can read: anything goes
-        return {}
+    except (NameError, AttributeError, TypeError, SyntaxError):
+        return _hints_one_by_one(function, module, names)
+
+
+def _hints_one_by_one(function: Callable[..., Any], module: dict[str, Any], names: dict[str, object]) -> dict[str, Any]:
+    """Return the annotations that can be understood: one that only a type checker can read doesn't spoil the others."""
+    hints: dict[str, Any] = {}
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        alone = types.SimpleNamespace(__annotations__={name: annotation})
+        with contextlib.suppress(NameError, AttributeError, TypeError, SyntaxError):
+            hints |= typing.get_type_hints(alone, module, names)
+    return hints
 
 
 def type_spec(annotation: Any) -> TypeSpec:
@@ -196,13 +215,17 @@ def bind(
     given = {p.name for p in positional[: len(args)]}
     bound_kwargs = {}
     for name, value in kwargs.items():
-        if name in given:
+        if name in given and name in by_name:
             raise InvalidArguments(f"{spec.name}: parameter {name!r} was given twice, by position and by name")
         parameter = by_name.get(name) or extra
         if parameter is None:
             raise InvalidArguments(f"{spec.name}: has no parameter {name!r}. Its parameters: {_listing(spec)}")
         bound_kwargs[name] = _bind_one(spec, parameter, name, value, leaf)
-    missing = [p.name for p in spec.parameters if p.required and p.name not in given and p.name not in kwargs]
+    missing = [
+        p.name
+        for p in spec.parameters
+        if p.required and p.name not in given and (p.name not in kwargs or p.name not in by_name)
+    ]
     if missing:
         names = ", ".join(repr(name) for name in missing)
         raise InvalidArguments(f"{spec.name}: missing parameter {names}. Its parameters: {_listing(spec)}")
@@ -231,8 +254,9 @@ def _convert(spec: TypeSpec, value: object, leaf: Leaf) -> object:
         case "union":
             return _convert_union(spec, value, leaf)
         case "literal":
-            if isinstance(value, (str, int, float, bool, type(None))) and value in spec.choices:
-                return value
+            for choice in spec.choices:  # True is not 1 here, as it is not for a type checker
+                if isinstance(value, bool) is isinstance(choice, bool) and _equal(value, choice):
+                    return choice
         case "list" | "tuple" if isinstance(value, list | tuple):
             if spec.kind == "list":
                 return [_convert(spec.args[0], item, leaf) for item in value]
@@ -252,8 +276,9 @@ def _convert(spec: TypeSpec, value: object, leaf: Leaf) -> object:
 
 
 def _convert_union(spec: TypeSpec, value: object, leaf: Leaf) -> object:
-    # Plain scalars and lists first: in `FileRef | str` a string stays what it is only where no file is asked for.
-    order = sorted(spec.args, key=lambda part: part.kind == "str")
+    # Text last: in `FileRef | str` a string stays what it is only where no file is asked for. A float before it, so that
+    # a whole number stays one in `float | int`.
+    order = sorted(spec.args, key=lambda part: _LAST.index(part.kind) + 1 if part.kind in _LAST else 0)
     for part in order:
         try:
             return _convert(part, value, leaf)
@@ -262,10 +287,17 @@ def _convert_union(spec: TypeSpec, value: object, leaf: Leaf) -> object:
     raise _Mismatch
 
 
+_LAST = ("float", "str")
+
+
+def _equal(value: object, choice: object) -> bool:
+    return isinstance(value, str | int | float | None) and value == choice
+
+
 def _scalar(kind: str, value: object) -> object:
     if kind == "none" and value is None:
         return None
-    if kind == "bool" and (isinstance(value, bool) or type(value).__name__ == "bool_"):
+    if kind == "bool" and (isinstance(value, bool) or _is_numpys_bool(value)):
         return bool(value)
     if kind == "int" and isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(value)
@@ -278,6 +310,10 @@ def _scalar(kind: str, value: object) -> object:
     if kind == "datetime" and isinstance(value, datetime):
         return value
     raise _Mismatch
+
+
+def _is_numpys_bool(value: object) -> bool:
+    return type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")  # 2.x and 1.x
 
 
 _NAMES = {

@@ -177,7 +177,6 @@ def _array_of(values: Any, what: str) -> tuple[Spec, Any]:
 def _index_out(index: Any, arrays: list[Any], what: str) -> Spec:
     """Return an index's spec, and append its arrays."""
     import pandas as pd
-    import pyarrow as pa
 
     if isinstance(index, pd.RangeIndex):
         return ["range", index.start, index.stop, index.step, _name(index.name)]

@@ -266,7 +266,7 @@ class Worker:
             type="Expired", message=f"the task was not started before {job.task.expires_at:%Y-%m-%d %H:%M:%S} UTC"
         )
         self._finish(job, self._outcome(job, Status.EXPIRED, None, failure=failure))
-        self._free(self._slots[slot - 1])
+        asyncio.get_running_loop().call_soon(self._free, self._slots[slot - 1])  # a whole queue may have expired
 
     # --- worker.slots.Listener --------------------------------------------------------------------
 

@@ -1,0 +1,172 @@
+"""What the system survives: the death of a worker, of the tracker, of the broker, and of everything at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import workbench as wb
+from tests.support import wait_until
+from workbench.core.messages import Status
+from workbench.core.states import State
+from workbench.local import control
+from workbench.tracker.database import Database
+
+ROOT = Path(__file__).parent.parent.parent
+OPERATIONS = "tests.integration.user_operations"
+PATIENCE = 120.0
+
+
+@pytest.fixture
+def cluster() -> Iterator[wb.LocalCluster]:
+    with wb.LocalCluster(workers=1, slots=2, families=["text", "bad"], include=[OPERATIONS]) as cluster:
+        yield cluster
+
+
+def executions(directory: Path, count: int) -> list[int]:
+    """Return how often each numbered task was executed, as `text.mark` left it."""
+    return [len((directory / str(number)).read_text().splitlines()) for number in range(count)]
+
+
+def test_all_of_200_tasks_end_succeeded_exactly_once_though_their_worker_is_killed_in_the_middle(
+    cluster: wb.LocalCluster, tmp_path: Path
+) -> None:
+    with cluster.client() as client:
+        group = wb.TaskGroup([client.submit("text.mark", str(tmp_path), number, 0.02) for number in range(200)])
+        wait_until(lambda: len(list(tmp_path.iterdir())) > 50)
+        first = cluster.processes()["worker-1"]
+        os.kill(first, signal.SIGKILL)
+        assert group.results(PATIENCE) == list(range(200))
+        wait_until(lambda: asyncio.run(client.stats())["succeeded"] == 200)
+        stats = asyncio.run(client.stats())
+        assert stats.total == 200
+        assert cluster.processes()["worker-1"] != first
+    runs = executions(tmp_path, 200)
+    assert min(runs) == 1
+    assert sum(runs) <= 200 + 2  # what ran in the two slots when it died ran again
+    with Database(cluster.settings.database) as database:
+        for task_id in group.ids:
+            ends = [a for a in database.attempts(task_id) if a.outcome and a.outcome.status is Status.SUCCEEDED]
+            assert len(ends) == 1
+
+
+def test_tasks_and_results_outlive_the_tracker_and_the_broker(cluster: wb.LocalCluster) -> None:
+    with cluster.client() as client:
+        done = client.submit("text.wordcount", "before the crash")
+        assert done.result(PATIENCE) == 3
+        wait_until(lambda: done.status().state is State.SUCCEEDED)
+        for name in ("tracker", "node"):
+            before = cluster.processes()[name]
+            os.kill(before, signal.SIGKILL)
+            during = client.submit("text.wordcount", f"while the {name} is away")  # just takes longer
+            wait_until(lambda name=name, before=before: cluster.processes().get(name, before) != before)
+            assert during.result(PATIENCE) == 5
+        ids = [done.id, during.id]
+    code = (
+        "import asyncio, sys, workbench as wb\n"
+        f"with wb.Client({cluster.url!r}) as client:\n"
+        "    print(*[asyncio.run(client.result(task_id, timeout=60)) for task_id in sys.argv[1:]])\n"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", code, *ids], capture_output=True, text=True, timeout=PATIENCE, cwd="/"
+    )
+    assert other.stdout.split() == ["3", "5"], other.stderr
+
+
+def test_a_result_waited_for_in_the_broker_s_absence_arrives_when_it_is_back(cluster: wb.LocalCluster) -> None:
+    with cluster.client() as client:
+        task = client.submit("text.sleep", 3.0)
+        wait_until(lambda: task.status().state is State.RUNNING)
+        os.kill(cluster.processes()["node"], signal.SIGKILL)
+        assert task.result(PATIENCE) == "slept 3 s"
+        wait_until(lambda: task.status().state is State.SUCCEEDED, timeout=60)
+
+
+def test_queued_tasks_and_results_are_kept_over_down_and_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    directory = tmp_path / "wb"
+    control.up(directory, workers={"text": 1}, slots=1, include=[OPERATIONS])
+    try:
+        with wb.Client(directory=directory) as client:
+            done = client.submit("text.wordcount", "one two")
+            assert done.result(PATIENCE) == 2
+            wait_until(lambda: done.status().state is State.SUCCEEDED)
+        assert control.down(directory)
+        assert not control.down(directory)
+
+        control.up(directory, workers=0)
+        with wb.Client(directory=directory) as client:
+            waiting = client.submit("data.value_counts", pd.DataFrame({"a": [1, 1]}), "a")
+            wait_until(lambda: waiting.status().state is State.QUEUED)
+        assert control.down(directory)
+
+        control.up(directory, workers={"data": 1}, slots=1)
+        with wb.Client(directory=directory) as client:
+            assert client.get(waiting.id).result(PATIENCE)["count"].tolist() == [2]
+            assert client.get(done.id).result(PATIENCE) == 2
+    finally:
+        control.down(directory)
+
+
+def worker(cluster: wb.LocalCluster, *options: str) -> subprocess.Popen[bytes]:
+    """Start one more worker, with options of its own."""
+    environ = {**os.environ, **cluster.settings.as_environ(), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "workbench", "worker", "--include", OPERATIONS, *options]
+    return subprocess.Popen(command, env=environ)
+
+
+def test_sigterm_lets_running_tasks_end_and_gives_the_others_back(cluster: wb.LocalCluster, tmp_path: Path) -> None:
+    with cluster.client() as client:
+        leaving = worker(cluster, "text", "--lane", "slow", "--slots", "1", "--name", "leaving")
+        wait_until(lambda: any(w.worker == "leaving" for w in asyncio.run(client.workbench()).workers))
+        slow = client.with_options(lane="slow")
+        tasks = [slow.submit("text.mark", str(tmp_path), number, 1.0) for number in range(6)]
+        wait_until(lambda: tasks[1].status().state is State.RUNNING)
+        leaving.send_signal(signal.SIGTERM)
+        assert leaving.wait(20) == 0
+        wait_until(lambda: tasks[1].status().state is State.SUCCEEDED)
+        assert not (tmp_path / "3").exists()
+        staying = worker(cluster, "text", "--lane", "slow", "--slots", "2", "--name", "staying")
+        try:
+            assert [task.result(PATIENCE) for task in tasks] == list(range(6))
+            assert executions(tmp_path, 6) == [1] * 6
+            assert {task.status().worker for task in tasks[:2]} == {"leaving"}
+            assert {task.status().attempt for task in tasks} == {1}
+        finally:
+            staying.terminate()
+            assert staying.wait(20) == 0
+
+
+def test_a_slot_over_its_memory_limit_is_stopped_and_a_recycled_one_is_fresh(cluster: wb.LocalCluster) -> None:
+    with cluster.client() as client:
+        options = ("--memory-limit", "600MiB", "--recycle-after", "3", "--slots", "1", "--lane", "tight")
+        tight = worker(cluster, "bad", *options)
+        try:
+            wait_until(lambda: any(w.lane == "tight" for w in asyncio.run(client.workbench()).workers))
+            lane = client.with_options(lane="tight")
+            with pytest.raises(wb.TaskFailed, match=r"MemoryLimitExceeded|MemoryError"):
+                lane.submit("bad.hungry", 3000).result(PATIENCE)
+            modest = lane.submit("bad.hungry", 200)
+            assert modest.result(PATIENCE) == 200 * 2**20
+            wait_until(lambda: (modest.status().peak_memory or 0) > 200 * 2**20)
+            pids = [lane.submit("bad.talks", 0).result(PATIENCE) for _ in range(7)]
+            assert len(set(pids)) == 3
+        finally:
+            tight.terminate()
+            assert tight.wait(20) == 0
+
+
+def test_a_module_that_does_not_load_is_told_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_operations.py").write_text("import does_not_exist\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(wb.WorkbenchError, match="does_not_exist"):
+        wb.LocalCluster(include=["broken_operations"])
