@@ -489,7 +489,8 @@ def test_a_description_is_short_and_never_fails():
 
 def test_encoding_plain_values_loads_no_heavy_library():
     code = (
-        "import sys; from workbench.values import codecs, arguments; from workbench.values.files import Files; f = Files('');"
+        "import sys; from workbench.values import codecs, arguments; from workbench.values.files import Files;"
+        "f = Files('');"
         "codecs.decode(codecs.encode([1, 'a', {'b': None}], f), f);"
         "assert not {'pandas', 'numpy', 'pyarrow', 'PIL', 'fsspec'} & set(sys.modules)"
     )

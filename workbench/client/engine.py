@@ -201,6 +201,9 @@ class Engine:
             logger.warning("an event can't be read: %s", error)
             return
         match event:
+            case messages.TasksFinished(outcomes=outcomes):
+                for outcome in outcomes:
+                    self.room.ended(outcome)
             case messages.TaskFinished():
                 self.room.ended(event)
             case messages.TrackerOnline():

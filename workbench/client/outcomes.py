@@ -9,7 +9,6 @@ from __future__ import annotations
 import weakref
 from concurrent.futures import Future
 
-
 from workbench.core.errors import (
     ResultExpired,
     TaskCancelled,

@@ -95,6 +95,12 @@ class TaskFinished(Message, frozen=True, kw_only=True, tag="task.finished"):
     retry_at: datetime | None = None
 
 
+class TasksFinished(Message, frozen=True, kw_only=True, tag="tasks.finished"):
+    """Outcomes of one client's tasks that came at about the same time, in one message."""
+
+    outcomes: tuple[TaskFinished, ...]
+
+
 class TypeSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """A parameter's type as data. `kind` is one of those in operations.signature."""
 
@@ -160,12 +166,29 @@ class TrackerOnline(Message, frozen=True, kw_only=True, tag="tracker.online"):
     at: datetime
 
 
-Event = TaskStarted | TasksStarted | TaskFinished | WorkerOnline | WorkerHeartbeat | WorkerOffline | TrackerOnline
+Event = (
+    TaskStarted
+    | TasksStarted
+    | TaskFinished
+    | TasksFinished
+    | WorkerOnline
+    | WorkerHeartbeat
+    | WorkerOffline
+    | TrackerOnline
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _task_decoder = msgspec.msgpack.Decoder(Task)
 _any_decoder: msgspec.msgpack.Decoder[Task | Event] = msgspec.msgpack.Decoder(
-    Task | TaskStarted | TasksStarted | TaskFinished | WorkerOnline | WorkerHeartbeat | WorkerOffline | TrackerOnline
+    Task
+    | TaskStarted
+    | TasksStarted
+    | TaskFinished
+    | TasksFinished
+    | WorkerOnline
+    | WorkerHeartbeat
+    | WorkerOffline
+    | TrackerOnline
 )
 
 encode = _encoder.encode

@@ -276,7 +276,7 @@ def _convert(spec: TypeSpec, value: object, leaf: Leaf) -> object:
 
 
 def _convert_union(spec: TypeSpec, value: object, leaf: Leaf) -> object:
-    # Text last: in `FileRef | str` a string stays what it is only where no file is asked for. A float before it, so that
+    # Text last: in `FileRef | str` a string stays what it is only where no file is asked for. Floats before it, so that
     # a whole number stays one in `float | int`.
     order = sorted(spec.args, key=lambda part: _LAST.index(part.kind) + 1 if part.kind in _LAST else 0)
     for part in order:

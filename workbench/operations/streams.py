@@ -68,7 +68,7 @@ def convert(
                 options = options._replace(column_types={**options.column_types, error.column: error.wider})
 
 
-class _Contradiction(Exception):  # noqa: N818 - it is caught here, and never an error to anybody
+class _Contradiction(Exception):
     """A block holds a value that its column's inferred type can't."""
 
     def __init__(self, column: str, wider: str) -> None:

@@ -13,6 +13,7 @@ from workbench.core.messages import (
     OperationSpec,
     Task,
     TaskFinished,
+    TasksFinished,
     TasksStarted,
     TaskStarted,
     TrackerOnline,
@@ -52,6 +53,8 @@ class Batch:
                     self.facts.append((message, body))
                 case TasksStarted(starts=starts):
                     self.facts += [(start, b"") for start in starts]
+                case TasksFinished(outcomes=outcomes):
+                    self.facts += [(outcome, encode_record(outcome)) for outcome in outcomes]
                 case TrackerOnline():
                     pass
                 case _:

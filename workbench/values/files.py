@@ -97,7 +97,7 @@ class Files:
             raise InvalidArguments(f"{absolute} is not a regular file")
         known = (str(absolute), status.st_size, status.st_mtime_ns, status.st_ino)
         key = self._uploaded.get(known)
-        if key is None:
+        if key is None or not self.need_store().renew(key):  # it may have been swept since
             key = self._uploaded[known] = self.need_store().put_file(absolute)
         return FileRef(_STORE + key, absolute.name, status.st_size, reach=self)
 

@@ -63,7 +63,6 @@ class Refused(Exception):
 
 _SCALARS = frozenset({str, int, float, bool, NoneType})
 _KEYS = frozenset({str, int, float, bool, NoneType})
-_INT_RANGE = range(-(2**63), 2**64)
 _encode = msgspec.msgpack.Encoder().encode
 _BIG = "is an integer beyond 64 bits, which MessagePack can't hold. Pass it as str, or as float where that will do"
 
@@ -183,7 +182,7 @@ def _scalar(value: object) -> object:
                 ) from None
             return str.__str__(value)  # an enum's own __str__ may say something else
         case int():
-            if value not in _INT_RANGE:
+            if not -(2**63) <= value < 2**64:
                 raise Refused(f"{str(value)[:30]}… {_BIG}" if value.bit_length() < 4000 else f"it {_BIG}")
             return int(value)
         case float():
@@ -211,14 +210,14 @@ def _moment(value: object) -> object:
         return _UNKNOWN
     match value:
         case dt.datetime():
-            if value.tzinfo is dt.UTC:
+            if value.tzinfo is dt.UTC and not value.fold:
                 return value  # MessagePack has a form for it
             zone = zone_out(value.tzinfo)
             return Ext(Code.DATETIME, _encode([value.replace(tzinfo=None, fold=0).isoformat(), value.fold, zone]))
         case dt.date():
             return Ext(Code.DATE, value.isoformat().encode())
         case dt.time() if value.tzinfo is None:
-            return Ext(Code.TIME, value.replace(fold=0).isoformat().encode())
+            return Ext(Code.TIME, _encode([value.replace(fold=0).isoformat(), value.fold]))
         case dt.timedelta():
             return Ext(Code.DURATION, _encode([value.days, value.seconds, value.microseconds]))
         case Decimal():
@@ -324,7 +323,8 @@ def scalar_in(code: int, data: bytes) -> object:
         case Code.DATE:
             return dt.date.fromisoformat(data.decode())
         case Code.TIME:
-            return dt.time.fromisoformat(data.decode())
+            text, fold = decode(data)
+            return dt.time.fromisoformat(text).replace(fold=fold)
         case Code.DURATION:
             days, seconds, microseconds = decode(data)
             return dt.timedelta(days, seconds, microseconds)

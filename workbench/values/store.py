@@ -104,7 +104,7 @@ class Store:
     def put_bytes(self, data: bytes) -> str:
         """Put bytes; return their key. What is there already isn't written again."""
         key = _key_of(hashlib.sha256(data).hexdigest())
-        if not self._touch(key):
+        if not self.renew(key):
             with self.writer() as writer:
                 writer.write(data)
         return key
@@ -154,6 +154,18 @@ class Store:
                 writer.key = key
             finally:
                 temporary.unlink(missing_ok=True)
+
+    def renew(self, key: str) -> bool:
+        """Tell whether something lies under a key, and renew its time, so that a sweep by age spares it."""
+        if self.remote:
+            return self.exists(key)
+        try:
+            os.utime(self._root / check_key(key))
+        except PermissionError:  # another user's, who shares the store
+            return True
+        except OSError:
+            return False
+        return True
 
     def delete(self, key: str) -> None:
         """Remove what lies under a key. Nothing there is fine."""
@@ -206,22 +218,10 @@ class Store:
 
     # --- inside ------------------------------------------------------------------------------------
 
-    def _touch(self, key: str) -> bool:
-        """Tell whether something lies under a key, and renew its time, so that a sweep by age spares it."""
-        if self.remote:
-            return self.exists(key)
-        try:
-            os.utime(self._root / key)
-        except PermissionError:  # another user's, who shares the store
-            return True
-        except OSError:
-            return False
-        return True
-
     def _settle(self, temporary: Path, key: str) -> None:
         """Move a finished file into its place, read-only: complete or absent, whoever dies."""
         target = self._root / key
-        if not self.remote and self._touch(key):
+        if not self.remote and self.renew(key):
             temporary.unlink(missing_ok=True)
             return
         self._make(self._root)

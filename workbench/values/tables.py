@@ -127,9 +127,7 @@ def _csv_frame(file: BinaryIO) -> Any:
 
 
 def _csv_table(file: BinaryIO) -> Any:
-    import pyarrow.csv
-
-    return pyarrow.csv.read_csv(file)
+    return _arrow_csv(file, ",")
 
 
 def _tsv_frame(file: BinaryIO) -> Any:
@@ -139,9 +137,23 @@ def _tsv_frame(file: BinaryIO) -> Any:
 
 
 def _tsv_table(file: BinaryIO) -> Any:
+    return _arrow_csv(file, "\t")
+
+
+def _arrow_csv(file: BinaryIO, separator: str) -> Any:
+    import pyarrow as pa
     import pyarrow.csv
 
-    return pyarrow.csv.read_csv(file, parse_options=pyarrow.csv.ParseOptions(delimiter="\t"))
+    options = pyarrow.csv.ParseOptions(delimiter=separator)
+    try:
+        table = pyarrow.csv.read_csv(file, parse_options=options)
+    except pa.ArrowInvalid:  # once more, one row after the other, which tells the bad one's number
+        file.seek(0)
+        return pyarrow.csv.read_csv(file, pyarrow.csv.ReadOptions(use_threads=False), options)
+    for field in table.schema:
+        if pa.types.is_binary(field.type):
+            raise ValueError(f"the column {field.name!r} is not UTF-8, so that it can't be read as text")
+    return table
 
 
 def _jsonl_frame(file: BinaryIO) -> Any:

@@ -21,7 +21,7 @@ from typing import Any, Self
 import msgspec
 
 from workbench.broker import Consumer, Delivery, Outgoing, Publisher, Topology
-from workbench.broker.topology import TASKS_STARTED, families, finished_key
+from workbench.broker.topology import TASKS_STARTED, families
 from workbench.core import messages, retry, routing
 from workbench.core.errors import WorkbenchError
 from workbench.core.ids import new_name
@@ -39,6 +39,7 @@ from workbench.core.messages import (
 )
 from workbench.core.settings import Settings
 from workbench.worker import wire
+from workbench.worker.outbox import Outbox
 from workbench.worker.roster import Job, Roster
 from workbench.worker.slots import Slot, context, resident_memory
 
@@ -116,6 +117,7 @@ class Worker:
         self._settled = asyncio.Event()
         self._tasks: set[asyncio.Future[None]] = set()
         self._publisher = Publisher(settings.broker_url, self._topology, name=f"{self.name} publishes")
+        self._outbox = Outbox(self._publisher, self._topology)
         self._consumer: Consumer | None = None
         self._scratch = _scratch_directory(settings, self.name)
         processes = context(options.include)
@@ -188,6 +190,7 @@ class Worker:
         for slot in self._slots:
             await slot.stop()
         offline = WorkerOffline(worker=self.name, at=utcnow())
+        self._outbox.flush()
         self._tell("worker.offline", messages.encode(offline))
         await self._publisher.flush(2.0)
         await self._publisher.close()
@@ -355,13 +358,13 @@ class Worker:
 
     def _finish(self, job: WorkerJob, outcome: TaskFinished) -> None:
         """Publish the outcome; the delivery is acknowledged when the broker has confirmed it."""
-        confirmed = self._publisher.publish_nowait(self._event(outcome))
-        confirmed.add_done_callback(lambda done: self._settle(job, done))
+        self._outbox.put(outcome, lambda done: self._settle(job, done))
 
     def _retry(self, job: WorkerJob, outcome: TaskFinished, delay: float) -> None:
-        """Put the next attempt where it waits in the broker, and tell; acknowledge when both are confirmed."""
+        """Put the next attempt where it waits in the broker, then tell; acknowledge when both are confirmed."""
         task, at = job.task, utcnow() + timedelta(seconds=delay)
         again = msgspec.structs.replace(task, attempt=task.attempt + 1, queued_at=at)
+        told = msgspec.structs.replace(outcome, status=Status.RETRY, retry_at=at)
         waiting = self._publisher.publish_nowait(
             Outgoing(
                 self._topology.delay(delay),
@@ -370,19 +373,12 @@ class Worker:
                 message_id=task.task_id,
             )
         )
-        told = self._publisher.publish_nowait(
-            self._event(msgspec.structs.replace(outcome, status=Status.RETRY, retry_at=at))
-        )
-        both = asyncio.gather(waiting, told)
-        both.add_done_callback(lambda done: self._settle(job, done))
 
-    def _event(self, outcome: TaskFinished) -> Outgoing:
-        return Outgoing(
-            self._topology.events,
-            finished_key(outcome.client),
-            messages.encode(outcome),
-            message_id=f"{outcome.task_id}/{outcome.attempt}",
-        )
+        def waits(done: asyncio.Future[None]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self._finish(job, told)
+
+        waiting.add_done_callback(waits)
 
     def _settle(self, job: WorkerJob, done: asyncio.Future[Any]) -> None:
         delivery = self._roster.settled(job)
