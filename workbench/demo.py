@@ -158,7 +158,9 @@ def _same_flights(parquet: Path, flights: Path) -> None:
 
 
 def _report(console: Console, steps: list[Step], stats: Stats, output: Path) -> None:
-    table = Table("operation", "input", "result", "queued", "running", "worker", title="What happened", box=None)
+    table = Table(title="What happened", title_justify="left", box=None, pad_edge=False)
+    for name in ("operation", "input", "result", "queued", "running", "worker"):
+        table.add_column(name, overflow="fold", justify="right" if name in ("queued", "running") else "left")
     for step in steps:
         record = step.record
         table.add_row(
@@ -170,10 +172,8 @@ def _report(console: Console, steps: list[Step], stats: Stats, output: Path) -> 
             (record.worker or "") if record else "",
         )
     console.print(table)
-    counts = Table("state", "tasks", title="What the tracker counts", box=None)
-    for state, count in stats.states.items():
-        counts.add_row(state.value, str(count))
-    console.print(counts)
+    counts = ", ".join(f"{count} {state.value}" for state, count in stats.states.items())
+    console.print(f"\nThe tracker counts {stats.total} tasks: {counts}.", highlight=False)
     console.print(f"The pictures and tables are in {output}", highlight=False, soft_wrap=True)
 
 

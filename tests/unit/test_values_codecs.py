@@ -428,7 +428,9 @@ def test_damaged_values_are_a_value_or_an_error_of_ours(sample, seed, files):
     for _ in range(chance.randint(1, 4)):
         body[chance.randrange(len(body))] = chance.randrange(256)
     with contextlib.suppress(WorkbenchError):
-        repr(codecs.decode(bytes(body[: chance.choice([None, -3])]), files))
+        value = codecs.decode(bytes(body[: chance.choice([None, -3])]), files)
+        with contextlib.suppress(Exception):  # a moment may now lie outside of what can be written as text
+            repr(value)
 
 
 @pytest.mark.parametrize(

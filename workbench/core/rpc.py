@@ -71,6 +71,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="
     started_at: datetime
     last_event_at: datetime | None = None
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count:,} {state.value}" for state, count in self.states.items() if count)
+        return f"<Stats of {self.total:,} tasks{': ' if counts else ''}{counts}>"
+
     def __getitem__(self, state: str) -> int:
         """Return how many tasks are in `state`."""
         return self.states[State(state)]
@@ -101,6 +105,10 @@ class Workbench(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", t
     operations: tuple[OperationSpec, ...]
     workers: tuple[WorkerRecord, ...]
     version: str
+
+    def __repr__(self) -> str:
+        online = sum(1 for worker in self.workers if worker.online)
+        return f"<Workbench with {online} workers online, {len(self.operations)} operations>"
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="problem"):

@@ -69,6 +69,12 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     failed_attempt: int = 0  # the attempt that `failure`, `output` and `peak_memory` tell of, where it failed
     failed_at: datetime | None = None
 
+    def __repr__(self) -> str:
+        what = f"{self.operation or 'task'} {self.task_id}: {self.state.value}"
+        attempt = f", attempt {self.attempt}" if self.attempt > 1 else ""
+        where = f" on {self.worker}" if self.worker else ""
+        return f"<TaskRecord {what}{where}{attempt}>"
+
     @property
     def seconds_queued(self) -> float | None:
         """Seconds the current attempt waited on a queue, where known."""

@@ -123,7 +123,7 @@ def unknown(name: str, names: Iterable[str]) -> UnknownOperation:
     """Make the error for a name that isn't among `names`."""
     load()
     known = sorted({*names, *_operations})
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
     meant = f" Did you mean {' or '.join(close)}?" if close else f" Known: {', '.join(known)}."
     return UnknownOperation(f"there is no operation {name!r}.{meant}")
 
