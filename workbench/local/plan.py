@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -126,6 +127,7 @@ def _workers(
     for family in {family for one in served.values() for family in one}:
         routing.check_word(family, "family")
     included = tuple(word for module in include for word in ("--include", module))
+    environ = {"PYTHONPATH": _import_path()} if include else {}
     return tuple(
         Service(
             name=name,
@@ -133,10 +135,18 @@ def _workers(
                 *(sys.executable, "-m", "workbench", "worker", *these),
                 *("--slots", str(slots), *included, "--name", name, "--grace", str(_DRAIN)),
             ),
+            environ=environ,
             grace=_DRAIN + 2,
         )
         for name, these in served.items()
     )
+
+
+def _import_path() -> str:
+    """Return where this process finds modules, beyond its own installation: a worker shall find the user's there too."""
+    own = (sys.prefix, sys.base_prefix)
+    places = dict.fromkeys(str(Path(entry or ".").absolute()) for entry in sys.path)
+    return os.pathsep.join(place for place in places if not place.startswith(own))
 
 
 def _count(number: int) -> range:
