@@ -7,6 +7,7 @@ the outputs, prints what happened, and shuts everything down.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,7 @@ def _submit(client: Client, photographs: list[Path], flights: Path, output: Path
             input=photograph.name,
             handle=handle,
             check=_fits,
-            save=lambda image, name=photograph.stem: image.save(output / f"{name}-thumbnail.png"),
+            save=functools.partial(_save_image, output / f"{photograph.stem}-thumbnail.png"),
         )
         for photograph, handle in zip(
             photographs, client.map("image.thumbnail", photographs, size=THUMBNAIL), strict=True
@@ -90,7 +91,7 @@ def _submit(client: Client, photographs: list[Path], flights: Path, output: Path
             input=f"{len(photographs)} photographs",
             handle=client.submit("image.contact_sheet", photographs, columns=4, labels=names),
             check=_is_large,
-            save=lambda image: image.save(output / "contact-sheet.png"),
+            save=functools.partial(_save_image, output / "contact-sheet.png"),
         )
     )
     steps.append(
@@ -110,6 +111,10 @@ def _submit(client: Client, photographs: list[Path], flights: Path, output: Path
         )
     )
     return steps
+
+
+def _save_image(path: Path, image: Image) -> None:
+    image.save(path)
 
 
 def _finish(step: Step) -> None:

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +145,20 @@ def test_sigterm_lets_running_tasks_end_and_gives_the_others_back(cluster: wb.Lo
         finally:
             staying.terminate()
             assert staying.wait(20) == 0
+
+
+def test_long_tasks_are_spread_evenly_also_right_after_very_many_short_ones() -> None:
+    with (
+        wb.LocalCluster(workers=2, slots=1, families=["text"], include=[OPERATIONS]) as cluster,
+        cluster.client() as client,
+    ):
+        client.map("text.sleep", [0.0] * 3000).results(PATIENCE)
+        start = time.monotonic()
+        group = client.map("text.sleep", [1.0] * 8)
+        group.results(PATIENCE)
+        assert time.monotonic() - start < 5.5  # four each: 4 s, and what it takes to notice and give back
+        assert sorted(Counter(handle.status().worker for handle in group).values()) == [4, 4]
+        assert {handle.status().attempt for handle in group} == {1}
 
 
 def test_a_slot_over_its_memory_limit_is_stopped_and_a_recycled_one_is_fresh(cluster: wb.LocalCluster) -> None:

@@ -19,11 +19,12 @@ logger = logging.getLogger(__name__)
 class Delivery:
     """A message as it was delivered. Bound to the channel it came on: where that is gone, so is the right to ack."""
 
-    __slots__ = ("_channel", "_properties", "body", "exchange", "queue", "redelivered", "routing_key", "tag")
+    __slots__ = ("_channel", "_properties", "ahead", "body", "exchange", "queue", "redelivered", "routing_key", "tag")
 
-    def __init__(self, queue: str, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+    def __init__(self, queue: str, channel: Channel, method: Any, properties: Any, body: bytes, ahead: bool) -> None:
         self.queue = queue
         self.body = body
+        self.ahead = ahead  # beyond the queue's own prefetch, as `hold_ahead` asked for
         self.exchange: str = method.exchange
         self.routing_key: str = method.routing_key
         self.redelivered: bool = method.redelivered
@@ -108,7 +109,10 @@ class Consumer:
         self._on_delivery = on_delivery
         self._on_open = on_open
         self._on_lost = on_lost
+        self._session: Session | None = None
         self._tags: list[tuple[Channel, str]] = []
+        self._tags_ahead: list[tuple[Channel, str]] = []
+        self._ahead = 0
         self._paused = False
 
     def __repr__(self) -> str:
@@ -130,10 +134,26 @@ class Consumer:
     async def pause(self) -> None:
         """Take no more deliveries, on this connection and later ones. What was delivered can still be acknowledged."""
         self._paused = True
-        tags, self._tags = self._tags, []
-        for channel, tag in tags:
-            with contextlib.suppress(ChannelLost):
-                await channel.cancel(tag)
+        tags = self._tags + self._tags_ahead
+        self._tags, self._tags_ahead = [], []
+        await _cancel(tags)
+
+    async def hold_ahead(self, count: int) -> None:
+        """Take up to `count` more deliveries from each queue than its prefetch; 0 takes no more of them.
+
+        A consumer's prefetch is set when it starts, so these come through consumers of their own
+        (https://www.rabbitmq.com/docs/consumer-prefetch). Deliveries that are here already stay: acknowledge or reject
+        them. After a reconnect the worker starts without.
+        """
+        if count == self._ahead or self._session is None or self._paused:
+            return
+        self._ahead = count
+        session = self._session
+        tags, self._tags_ahead = self._tags_ahead, []
+        await _cancel(tags)
+        with contextlib.suppress(ChannelLost):  # the next connection starts without
+            for queue in self._queues if count else ():
+                self._tags_ahead.append(await self._consume(session, queue, count, ahead=True))
 
     def ack(self, delivery: Delivery, *, multiple: bool = False) -> None:
         """Acknowledge a delivery (`multiple`: and all before it from the same queue)."""
@@ -147,31 +167,41 @@ class Consumer:
 
     async def opened(self, session: Session) -> None:
         """Declare, then consume."""
-        self._tags = []
+        self._tags, self._tags_ahead, self._ahead = [], [], 0
         setup = await session.channel()
         await setup.declare((*self._topology.base(), *self._declare))
         for queue, prefetch in self._queues.items():
             if not self._paused:
-                await self._consume(session, queue, prefetch)
+                self._tags.append(await self._consume(session, queue, prefetch))
+        self._session = session
         if self._on_open is not None:
             self._on_open()
 
-    async def _consume(self, session: Session, queue: str, prefetch: int) -> None:
+    async def _consume(
+        self, session: Session, queue: str, prefetch: int, *, ahead: bool = False
+    ) -> tuple[Channel, str]:
         channel = await session.channel()
         await channel.prefetch(prefetch)
         channel.on_cancelled(lambda: session.drop(f"the broker ended the consumer of {queue}"))
         channel.closed.add_done_callback(lambda reason: _channel_closed(session, queue, reason))
 
         def deliver(method: Any, properties: Any, body: bytes) -> None:
-            self._on_delivery(Delivery(queue, channel, method, properties, body))
+            self._on_delivery(Delivery(queue, channel, method, properties, body, ahead))
 
-        self._tags.append((channel, await channel.consume(queue, deliver, auto_ack=self._auto_ack)))
+        return channel, await channel.consume(queue, deliver, auto_ack=self._auto_ack)
 
     def lost(self, reason: str) -> None:
         """Forget the consumers: the next connection has its own."""
-        self._tags = []
+        self._session = None
+        self._tags, self._tags_ahead, self._ahead = [], [], 0
         if self._on_lost is not None:
             self._on_lost()
+
+
+async def _cancel(tags: list[tuple[Channel, str]]) -> None:
+    for channel, tag in tags:
+        with contextlib.suppress(ChannelLost):
+            await channel.cancel(tag)
 
 
 def _channel_closed(session: Session, queue: str, reason: asyncio.Future[Any]) -> None:

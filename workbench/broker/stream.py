@@ -24,6 +24,7 @@ class StreamConnection(AsyncioConnection):  # type: ignore[misc]
     """Joins the frames that one turn of the loop writes, and hands deliveries to their channels without a detour."""
 
     _held: list[bytes]
+    _frame_buffer: bytes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._held = []

@@ -77,7 +77,7 @@ def up(
         roots=roots,
     )
     if detach:
-        _detached[:] = [process for process in _detached if process.poll() is None]  # reaps what has ended
+        _reap()
         _detached.append(launch(plan))
         if (state := status(where)) is not None:
             try:
@@ -115,7 +115,13 @@ def down(directory: str | Path | None = None, *, timeout: float = _STOP_TIMEOUT)
                 f"the workbench didn't stop in {timeout:.0f} s, so its process {running.pid} was killed"
             )
         time.sleep(0.05)
+    _reap()
     return True
+
+
+def _reap() -> None:
+    """Forget the supervisors of this process that have ended."""
+    _detached[:] = [process for process in _detached if process.poll() is None]
 
 
 def _signal(running: RunningState, number: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -143,10 +144,10 @@ def _workers(
 
 
 def _import_path() -> str:
-    """Return where this process finds modules, beyond its own installation: a worker shall find the user's there too."""
-    own = (sys.prefix, sys.base_prefix)
+    """Return where this process finds modules, but for its installation's own: workers shall find the user's there."""
+    own = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     places = dict.fromkeys(str(Path(entry or ".").absolute()) for entry in sys.path)
-    return os.pathsep.join(place for place in places if not place.startswith(own))
+    return os.pathsep.join(place for place in places if not place.startswith(own) and Path(place).is_dir())
 
 
 def _count(number: int) -> range:

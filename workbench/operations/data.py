@@ -67,6 +67,7 @@ def profile(data: DataFrame) -> DataFrame:
 
 
 def _column_profile(column: Series[Any]) -> dict[str, Any]:
+    import numpy as np
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     row: dict[str, Any] = {"dtype": str(column.dtype), "count": int(column.count())}
@@ -79,7 +80,8 @@ def _column_profile(column: Series[Any]) -> dict[str, Any]:
         row["unique"] = len(counts)
         row["top"], row["freq"] = (str(counts.index[0]), int(counts.iloc[0])) if len(counts) else (None, None)
     numeric = is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype) and column.dtype.kind != "c"
-    described: Any = column.astype("float64").describe() if numeric else {}
+    with np.errstate(invalid="ignore"):  # the spread of infinite values is none
+        described: Any = column.astype("float64").describe() if numeric else {}
     return row | {name: described.get(name) for name in ("mean", "std", "min", "25%", "50%", "75%", "max")}
 
 
@@ -263,7 +265,8 @@ def filter(data: DataFrame, filters: list[Any]) -> DataFrame:  # noqa: A001 - th
             holds = _holds(data, condition)
             every = holds if every is None else every & holds
         matches = every if matches is None else matches | every
-    return data[matches]
+    kept: DataFrame = data[matches]
+    return kept
 
 
 def _is_condition(value: Any) -> bool:
@@ -297,14 +300,29 @@ def _holds(data: DataFrame, condition: Condition) -> Any:
     if op in ("in", "not in"):
         if not isinstance(value, list | tuple):
             raise InvalidArguments(f"{op!r} takes a list of values for column {name!r}, got {value!r}")
+        for each in value:
+            _check_fits(column, each, condition)
         inside = column.isin(list(value))
         return (inside if op == "in" else ~inside) & column.notna()
+    _check_fits(column, value, condition)
     try:
         return _COMPARISONS[op](column, value).fillna(False).astype(bool) & column.notna()
     except (TypeError, ValueError) as error:
         raise InvalidArguments(
             f"column {name!r} holds {column.dtype}, which {op!r} can't compare with {value!r} ({type(value).__name__})"
         ) from error
+
+
+def _check_fits(column: Series[Any], value: Any, condition: Condition) -> None:
+    """Raise where a number would be held against text: pandas finds them unequal, and so says nothing."""
+    from pandas.api.types import is_numeric_dtype, is_string_dtype
+
+    text = isinstance(value, str)
+    if value is not None and (is_numeric_dtype(column.dtype) if text else is_string_dtype(column)):
+        raise InvalidArguments(
+            f"column {condition[0]!r} holds {column.dtype}, which {condition[1]!r} can't compare with {value!r} "
+            f"({type(value).__name__})"
+        )
 
 
 def _known(data: DataFrame, columns: Columns) -> list[str]:

@@ -52,7 +52,7 @@ def _read(path: Path, name: str, choose: Callable[[_Format], Callable[[BinaryIO]
             f"{name}: can't tell from its name how to read it as a table. Known extensions: {', '.join(_FORMATS)}; "
             f"{', '.join(_TEXT)} also with .gz. Rename the file"
         )
-    with explained(path, name, zipped), _opened(path, zipped) as file:
+    with _explained(path, name, zipped), _opened(path, zipped) as file:
         return choose(format_)(file)
 
 
@@ -63,7 +63,7 @@ def _opened(path: Path, zipped: bool) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def explained(path: Path, name: str, zipped: bool) -> Iterator[None]:
+def _explained(path: Path, name: str, zipped: bool) -> Iterator[None]:
     """Translate what pandas's and pyarrow's readers raise into an `InputError` with the file's name and line."""
     import pandas as pd
     import pyarrow as pa

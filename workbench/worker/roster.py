@@ -7,6 +7,7 @@ us) is not started again: the running attempt adopts the new delivery, and ackno
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import msgspec
@@ -78,14 +79,28 @@ class Roster(Generic[D]):
         for job in self._held.values():
             job.delivery = None
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a slot."""
+        return len(self._waiting)
+
+    def give_back(self, may_go: Callable[[D], bool]) -> list[D]:
+        """Drop the waiting jobs whose delivery `may_go`; return these deliveries, to be given back."""
+        back = []
+        kept: deque[Job[D]] = deque()
+        for job in self._waiting:
+            if job.delivery is not None and may_go(job.delivery):
+                back.append(job.delivery)
+                self._held.pop(job.task.task_id, None)
+            else:
+                kept.append(job)
+        self._waiting = kept
+        return back
+
     def drain(self) -> list[D]:
         """Start nothing more; return the deliveries to give back."""
         self._draining = True
-        back = [job.delivery for job in self._waiting if job.delivery is not None]
-        for job in self._waiting:
-            self._held.pop(job.task.task_id, None)
-        self._waiting.clear()
-        return back
+        return self.give_back(lambda _delivery: True)
 
     def _next(self) -> Job[D] | None:
         if self._draining or not self._idle or not self._waiting:

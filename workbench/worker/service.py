@@ -40,6 +40,7 @@ from workbench.core.messages import (
 from workbench.core.settings import Settings
 from workbench.worker import wire
 from workbench.worker.outbox import Outbox
+from workbench.worker.pace import Pace
 from workbench.worker.roster import Job, Roster
 from workbench.worker.slots import Slot, context, resident_memory
 
@@ -49,9 +50,8 @@ HEARTBEAT = 5.0
 STARTS = 0.05
 """Seconds a start waits to be told: a task that has ended by then needs no event of its own."""
 MEMORY_CHECK = 0.25
+PACE = 0.05
 MOST_FAILED_STARTS = 5
-AHEAD = 16
-"""Deliveries a slot may have waiting for it in this process, so that short tasks never wait for the network."""
 
 WorkerJob = Job[Delivery]
 
@@ -114,6 +114,7 @@ class Worker:
         self._failed_starts = 0  # since a child last came up
         self._specs: tuple[OperationSpec, ...] = ()
         self._ready: asyncio.Future[wire.Ready] = asyncio.get_running_loop().create_future()
+        self._pace = Pace(options.slots)
         self._settled = asyncio.Event()
         self._tasks: set[asyncio.Future[None]] = set()
         self._publisher = Publisher(settings.broker_url, self._topology, name=f"{self.name} publishes")
@@ -152,7 +153,7 @@ class Worker:
             self._spawn(slot.start())
         ready = await self._ready
         self.families, self._specs = ready.families, ready.operations
-        queues = {self._topology.task_queue(name, self._options.lane): self._prefetch for name in self.families}
+        queues = {self._topology.task_queue(name, self._options.lane): self._options.slots for name in self.families}
         self._consumer = Consumer(
             self._settings.broker_url,
             self._topology,
@@ -167,6 +168,7 @@ class Worker:
         self._spawn(self._every(HEARTBEAT, self._beat))
         self._spawn(self._every(STARTS, self._tell_starts))
         self._spawn(self._every(MEMORY_CHECK, self._check_memory))
+        self._spawn(self._keep_pace())
 
     async def drain(self) -> None:
         """Take nothing more, give back what waits, and let what runs end, for as long as the grace time allows."""
@@ -199,10 +201,6 @@ class Worker:
         await self._publisher.flush(2.0)
         await self._publisher.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
-
-    @property
-    def _prefetch(self) -> int:
-        return self._options.slots * (1 + AHEAD)
 
     def _config(self, slot: int) -> wire.ChildConfig:
         return wire.ChildConfig(
@@ -302,6 +300,7 @@ class Worker:
         """Send an attempt's outcome, and give the slot the next task."""
         job = self._jobs.pop(slot.number)
         self._roster.ended(job)
+        self._pace.ended((utcnow() - self._began[job.task.task_id]).total_seconds())
         outcome = self._outcome(job, report.status, slot.number, failure=report.failure, output=output)
         peak = max(report.peak_memory or 0, slot.peak) or None
         self._conclude(
@@ -423,6 +422,22 @@ class Worker:
 
     def _tell(self, key: str, body: bytes) -> None:
         self._publisher.publish_nowait(Outgoing(self._topology.events, key, body, message_id=new_name(key)))
+
+    async def _keep_pace(self) -> None:
+        """Hold more deliveries where tasks are short, and give back what waits behind one that isn't."""
+        assert self._consumer is not None
+        while True:
+            await asyncio.sleep(PACE)
+            now = utcnow()
+            oldest = max(
+                ((now - self._began[job.task.task_id]).total_seconds() for job in self._jobs.values()), default=0.0
+            )
+            if self._pace.too_many(oldest, self._roster.waiting):
+                await self._consumer.hold_ahead(0)
+                for delivery in self._roster.give_back(lambda delivery: delivery.ahead):
+                    self._consumer.reject(delivery)
+            else:
+                await self._consumer.hold_ahead(self._pace.ahead())
 
     def _check_memory(self) -> None:
         for number in list(self._jobs):

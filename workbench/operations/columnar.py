@@ -1,0 +1,172 @@
+"""Parquet and Feather (Arrow's own file format): readers and writers of record batches."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from workbench.core.errors import InputError
+from workbench.operations.tabular import Source, Write, check_names, damaged
+
+BATCH_ROWS = 64 * 1024
+GROUP_ROWS = 1024 * 1024  # of a Parquet row group: pyarrow's own default …
+GROUP_BYTES = 64 * 1024 * 1024  # … or this much in memory, so that wide tables stay bounded
+
+
+class ParquetReader:
+    """Reads a Parquet file."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
+        """Open the table: its schema and its batches."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(self._source.path) as file:
+                check_names(file.schema_arrow.names, self._source)
+                yield file.schema_arrow, _guarded(file.iter_batches(BATCH_ROWS), self._source)
+        except pa.ArrowInvalid as error:
+            damaged(self._source, error)
+
+    def settle(self) -> None:
+        """Do nothing: the file says its types."""
+
+
+class FeatherReader:
+    """Reads an Arrow file (Feather version 2), or an Arrow stream."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
+        """Open the table: its schema and its batches."""
+        import pyarrow as pa
+
+        with self._source.path.open("rb") as file:
+            magic = file.read(6)
+        if magic.startswith(b"FEA1"):
+            raise InputError(f"{self._source.name} is Feather version 1: write it again with today's pandas or pyarrow")
+        try:
+            # Mapped, so that a file of one single batch needn't be in memory as a whole.
+            with pa.memory_map(str(self._source.path)) as mapped:
+                if magic == b"ARROW1":
+                    with pa.ipc.open_file(mapped) as reader:
+                        check_names(reader.schema.names, self._source)
+                        batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
+                        yield reader.schema, _sliced(_guarded(batches, self._source))
+                else:
+                    with pa.ipc.open_stream(mapped) as reader:
+                        check_names(reader.schema.names, self._source)
+                        yield reader.schema, _sliced(_guarded(reader, self._source))
+        except pa.ArrowInvalid as error:
+            damaged(self._source, error)
+
+    def settle(self) -> None:
+        """Do nothing: the file says its types."""
+
+
+def _guarded(batches: Any, source: Source) -> Iterator[Any]:
+    """Pass batches on; an error of reading them names the file, and isn't taken for one of writing."""
+    import pyarrow as pa
+
+    iterator = iter(batches)
+    while True:
+        try:
+            batch = next(iterator, None)
+        except (pa.ArrowInvalid, OSError) as error:
+            damaged(source, error)
+        if batch is None:
+            return
+        yield batch
+
+
+def _sliced(batches: Iterator[Any]) -> Iterator[Any]:
+    for batch in batches:
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            yield batch.slice(start, BATCH_ROWS)
+
+
+@contextlib.contextmanager
+def parquet_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]:
+    """Write a Parquet file. Batches are gathered into row groups of a size that reads well."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    gathered: list[Any] = []
+    with pq.ParquetWriter(path, schema, compression=compression) as writer:
+
+        def flush() -> None:
+            if gathered:
+                table = pa.Table.from_batches(gathered, schema)
+                gathered.clear()
+                writer.write_table(table, GROUP_ROWS)
+
+        def write(batch: Any) -> None:
+            gathered.append(batch)
+            rows = sum(each.num_rows for each in gathered)
+            if rows >= GROUP_ROWS or sum(each.nbytes for each in gathered) >= GROUP_BYTES:
+                flush()
+
+        yield write
+        flush()
+
+
+@contextlib.contextmanager
+def feather_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]:
+    """Write an Arrow file, which is Feather version 2."""
+    import pyarrow as pa
+
+    options = pa.ipc.IpcWriteOptions(
+        compression=None if compression == "none" else compression, emit_dictionary_deltas=True
+    )
+    grown = _Dictionaries()
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, grown.schema(schema), options=options) as writer:
+        yield lambda batch: writer.write_batch(grown.encode(batch))
+
+
+class _Dictionaries:
+    """Gives all batches of a column one dictionary that only grows: an Arrow file can hold no other kind.
+
+    Batches that come from a Parquet file have a dictionary for each row group.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, Any] = {}
+
+    def schema(self, schema: Any) -> Any:
+        """Return the schema with indices that leave room to grow."""
+        import pyarrow as pa
+
+        for position, field in enumerate(schema):
+            if pa.types.is_dictionary(field.type):
+                wide = pa.dictionary(pa.int32(), field.type.value_type, field.type.ordered)
+                schema = schema.set(position, field.with_type(wide))
+        return schema
+
+    def encode(self, batch: Any) -> Any:
+        """Return the batch with its dictionaries replaced."""
+        import pyarrow as pa
+
+        schema = self.schema(batch.schema)
+        columns = [
+            self._column(position, column) if pa.types.is_dictionary(column.type) else column
+            for position, column in enumerate(batch.columns)
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _column(self, position: int, column: Any) -> Any:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        known = self._known.get(position, column.dictionary.slice(0, 0))
+        fresh = column.dictionary.filter(pc.invert(pc.is_in(column.dictionary, known)))
+        known = self._known[position] = pa.concat_arrays([known, fresh])
+        places = pc.index_in(column.dictionary, known).cast(pa.int32())
+        return pa.DictionaryArray.from_arrays(places.take(column.indices), known, ordered=column.type.ordered)

@@ -1,0 +1,219 @@
+"""JSON Lines: a reader whose types fit the whole file, and a writer. Both go block by block."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from workbench.core.errors import InputError
+from workbench.operations.tabular import (
+    Contradicted,
+    Options,
+    Source,
+    Write,
+    as_text,
+    check_typed,
+    damaged,
+    iso_type,
+    join_types,
+    not_utf8,
+    unzipping,
+)
+
+BLOCK = 4 << 20
+"""Bytes of whole lines that are parsed at once."""
+
+
+class JsonLinesReader:
+    """Reads a JSON Lines file. Types come from the first block, or after `settle` from all of them."""
+
+    def __init__(self, source: Source, options: Options) -> None:
+        self._source = source
+        self._types = options.column_types
+        self._schema: Any = None
+        self._settled = False
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
+        """Open the table: its schema and its batches. Iterating may raise `Contradicted`."""
+        with unzipping(self._source), self._source.open() as file:
+            if self._schema is None:
+                first = next(_blocks(file), None)
+                self._schema = self._inferred(*first) if first is not None else self._of_nothing()
+                check_typed(self._types, self._schema.names, self._source)
+                file.seek(0)
+            yield self._schema, self._batches(file)
+
+    def settle(self) -> None:
+        """Find types that fit every row: each block's are inferred on their own, and joined."""
+        import pyarrow as pa
+
+        fields: dict[str, Any] = {}
+        with unzipping(self._source), self._source.open() as file:
+            for line, block in _blocks(file):
+                for field in self._inferred(line, block):
+                    joined = join_types(fields.get(field.name, pa.null()), field.type, text=False)
+                    if joined is None:
+                        self._refuse_mixture(field, fields[field.name], line, block)
+                    fields[field.name] = joined
+        self._schema = pa.schema(list(fields.items()))
+        self._settled = True
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _of_nothing(self) -> Any:
+        import pyarrow as pa
+
+        if not self._types:
+            raise InputError(
+                f"{self._source.name} holds no rows, so that nothing names its columns: say them with column_types="
+            )
+        return pa.schema(list(self._types.items()))
+
+    def _batches(self, file: BinaryIO) -> Iterator[Any]:
+        """Read blocks with the types found. Times are read as text first: Arrow's JSON reader drops their zones."""
+        import pyarrow as pa
+
+        text = pa.schema([field.with_type(_untimed(field.type)) for field in self._schema])
+        for line, block in _blocks(file):
+            table = self._parsed(line, block, text, exact=True)
+            try:
+                table = table.cast(self._schema)
+            except pa.ArrowInvalid as error:
+                if not self._settled:
+                    raise Contradicted from error
+                raise InputError(
+                    f"{self._source.name}, lines from {line}: {error}. Correct them, or give the column another type "
+                    "with column_types="
+                ) from error
+            yield from table.combine_chunks().to_batches()
+
+    def _parsed(self, line: int, block: bytes, schema: Any, *, exact: bool) -> Any:
+        """Parse a block; `exact` says that the schema is the whole one, and not to be added to."""
+        import pyarrow as pa
+        import pyarrow.json as pajson
+
+        parse = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error" if exact else "infer")
+        read = pajson.ReadOptions(use_threads=False, block_size=len(block) + 1)
+        try:
+            block.decode()  # Arrow would let other bytes pass
+            return pajson.read_json(io.BytesIO(block), read_options=read, parse_options=parse)
+        except UnicodeDecodeError as error:
+            raise not_utf8(self._source, "utf8") from error
+        except pa.ArrowInvalid as error:
+            if exact and not self._settled:
+                raise Contradicted from error
+            raise self._bad_line(line, block, str(error)) from error
+
+    def _inferred(self, line: int, block: bytes) -> Any:
+        """Return the schema of a block on its own: what the user said, what Arrow finds, and times of ours."""
+        import pyarrow as pa
+
+        given = {name: _untimed(type_) for name, type_ in self._types.items()}
+        table = self._parsed(line, block, pa.schema(list(given.items())), exact=False)
+        timed = {field.name: _untimed(field.type) for field in table.schema if field.name not in given}
+        if any(timed[name] != table.schema.field(name).type for name in timed):
+            table = self._parsed(line, block, pa.schema(list((given | timed).items())), exact=False)
+        return pa.schema(
+            [
+                (field.name, self._types.get(field.name) or _timed(table.column(position)))
+                for position, field in enumerate(table.schema)
+            ]
+        )
+
+    def _bad_line(self, line: int, block: bytes, reason: str) -> InputError:
+        """Find the line that Arrow complains about: it counts rows, and leaves blank lines out."""
+        for number, text in enumerate(block.splitlines(), line):
+            try:
+                if text.strip() and not isinstance(json.loads(text), dict):
+                    reason = "it is not an object, {…}"
+                    return InputError(f"{self._source.name}, line {number}: {reason}. Correct the line")
+            except ValueError as error:
+                return InputError(
+                    f"{self._source.name}, line {number}: {error}. Correct the line, or get the file again"
+                )
+        if found := re.search(r"Column\(/?(.*?)\) changed from (\w+) to (\w+) in row (\d+)", reason):
+            number = _line_of_row(block, line, int(found[4]))
+            return _mixture(self._source, number, found[1], found[2], found[3])
+        return InputError(f"{self._source.name}, lines from {line}: {reason}. Correct them, or get the file again")
+
+    def _refuse_mixture(self, field: Any, before: Any, line: int, block: bytes) -> None:
+        for number, text in enumerate(block.splitlines(), line):
+            if text.strip() and json.loads(text).get(field.name) is not None:
+                raise _mixture(self._source, number, field.name, str(before), str(field.type))
+        damaged(self._source, f"the column {field.name!r} holds {before} and {field.type}")
+
+
+def _mixture(source: Source, line: int, column: str, before: str, after: str) -> InputError:
+    return InputError(
+        f"{source.name}, line {line}: the column {column!r} changes from {before} to {after}, and no type holds both. "
+        "Write one type, such as text, in all lines"
+    )
+
+
+def _line_of_row(block: bytes, line: int, row: int) -> int:
+    numbers = [number for number, text in enumerate(block.splitlines(), line) if text.strip()]
+    return numbers[row] if row < len(numbers) else line
+
+
+def _blocks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield blocks of whole lines, with the number of the first one."""
+    line = 1
+    while block := file.read(BLOCK):
+        block += file.readline()
+        if line == 1:
+            block = block.removeprefix(b"\xef\xbb\xbf")
+        if block.strip():
+            yield line, block
+        line += block.count(b"\n")
+
+
+def _untimed(type_: Any) -> Any:
+    """Return a type with text in the place of times."""
+    import pyarrow as pa
+
+    if pa.types.is_temporal(type_):
+        return pa.string()
+    if pa.types.is_list(type_):
+        return pa.list_(_untimed(type_.value_type))
+    if pa.types.is_struct(type_):
+        return pa.struct([field.with_type(_untimed(field.type)) for field in type_])
+    return type_
+
+
+def _timed(column: Any) -> Any:
+    import pyarrow as pa
+
+    return iso_type(column) if pa.types.is_string(column.type) else column.type
+
+
+@contextlib.contextmanager
+def jsonlines_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]:
+    """Write a JSON Lines file: an object a row, missing values as null.
+
+    JSON has neither NaN nor infinities: they become null too. Times are ISO 8601 text, bytes Base64.
+    """
+    import msgspec
+    import pyarrow as pa
+
+    encode = msgspec.json.Encoder(decimal_format="string").encode_lines
+    textual = {
+        field.name for field in schema if pa.types.is_temporal(field.type) and not pa.types.is_duration(field.type)
+    }
+    with gzip.open(path, "wb") if compression == "gzip" else path.open("wb") as file:
+
+        def write(batch: Any) -> None:
+            columns = [
+                (as_text(column) if name in textual else column).to_pylist()
+                for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            ]
+            names = batch.schema.names
+            file.write(encode([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]))
+
+        yield write
