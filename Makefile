@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install RabbitMQ (if none is found) and the package with its notebook, sample and test extras
@@ -39,6 +39,10 @@ lint: setup-lint ## Check style, types and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+.PHONY: benchmark
+benchmark: setup ## Measure the throughput of short tasks; run it alone
+	@$(BIN)/python benchmarks/throughput.py $(ARGS)
 
 .PHONY: doctor
 doctor: setup ## Say what is installed and what is missing

@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-out = Console(width=None if sys.stdout.isatty() else 120)
+out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
 
 Directory = Annotated[
@@ -54,7 +54,7 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        out.print(f"workbench {__version__}", highlight=False)
+        _say(f"workbench {__version__}")
         raise typer.Exit
 
 
@@ -99,13 +99,11 @@ def up(
 
 def _welcome(state: RunningState, directory: Path | None, detached: bool) -> None:
     option = f" --directory {directory}" if directory else ""
-    out.print(f"A workbench is running in {(directory or default_directory()).absolute()}.", highlight=False)
-    out.print(f"  in a notebook   import workbench as wb; client = wb.Client({_where(directory)})", highlight=False)
-    out.print(
-        f"  elsewhere       export WORKBENCH_BROKER_URL={state.settings.broker_url}", highlight=False, soft_wrap=True
-    )
-    out.print(f"  look            workbench status{option}", highlight=False)
-    out.print(f"  stop            {f'workbench down{option}' if detached else 'Ctrl-C'}", highlight=False)
+    _say(f"A workbench is running in {(directory or default_directory()).absolute()}.")
+    _say(f"  in a notebook   import workbench as wb; client = wb.Client({_where(directory)})")
+    _say(f"  elsewhere       export WORKBENCH_BROKER_URL={state.settings.broker_url}")
+    _say(f"  look            workbench status{option}")
+    _say(f"  stop            {f'workbench down{option}' if detached else 'Ctrl-C'}")
 
 
 def _where(directory: Path | None) -> str:
@@ -119,9 +117,9 @@ def down(directory: Directory = None) -> None:
 
     where = (directory or default_directory()).absolute()
     if control.down(where):
-        out.print(f"The workbench in {where} is down. Its tasks and results are kept.", highlight=False)
+        _say(f"The workbench in {where} is down. Its tasks and results are kept.")
     else:
-        out.print(f"No workbench is running in {where}.", highlight=False)
+        _say(f"No workbench is running in {where}.")
 
 
 @app.command(rich_help_panel="A workbench on this machine")
@@ -132,9 +130,9 @@ def status(directory: Directory = None) -> None:
     where = (directory or default_directory()).absolute()
     found = control.status(where)
     if found is None:
-        out.print(f"No workbench is running in {where}. Start one: workbench up --detach", highlight=False)
+        _say(f"No workbench is running in {where}. Start one: workbench up --detach")
         raise typer.Exit(1)
-    out.print(f"A workbench is running in {where} (pid {found.pid}).", highlight=False)
+    _say(f"A workbench is running in {where} (pid {found.pid}).")
     table = Table("process", "pid", box=None, pad_edge=False)
     for name, pid in found.processes.items():
         table.add_row(name, str(pid))
@@ -157,7 +155,7 @@ def _print_facts(settings: Settings) -> None:
         table.add_row(worker.worker, worker.host, families, *map(str, (worker.slots, worker.busy, worker.done)), state)
     out.print(table)
     counts = ", ".join(f"{count} {state}" for state, count in stats.states.items() if count) or "none"
-    out.print(f"tasks: {counts}", highlight=False)
+    _say(f"tasks: {counts}")
 
 
 @app.command(rich_help_panel="A workbench on this machine")
@@ -241,7 +239,9 @@ def tasks(
 
     with Client(settings=Settings.load(url)) as client:
         records = asyncio.run(client.tasks(state=state, operation=operation, limit=limit))
-    table = Table("task", "operation", "state", "attempt", "worker", "queued", "running", "result", box=None)
+    table = Table(box=None, pad_edge=False)
+    for column in ("task", "operation", "state", "attempt", "worker", "queued", "running", "result"):
+        table.add_column(column, no_wrap=column == "task", overflow="fold")
     for record in records:
         said = record.failure.type if record.failure else record.summary
         table.add_row(
@@ -255,6 +255,10 @@ def tasks(
             said,
         )
     out.print(table)
+
+
+def _say(text: str) -> None:
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 # --- small things ---------------------------------------------------------------------------------

@@ -92,6 +92,30 @@ def test_a_result_waited_for_in_the_broker_s_absence_arrives_when_it_is_back(clu
         wait_until(lambda: task.status().state is State.SUCCEEDED, timeout=60)
 
 
+def test_a_submission_that_a_hanging_broker_does_not_confirm_is_an_error_in_the_time_given(
+    cluster: wb.LocalCluster,
+) -> None:
+    with cluster.client(confirm_timeout=1.0) as client:
+        assert client.submit("text.wordcount", "it works").result(PATIENCE) == 2
+        node = cluster.processes()["node"]
+        os.kill(node, signal.SIGSTOP)
+        try:
+            start = time.monotonic()
+            with pytest.raises(wb.BrokerUnavailable, match="has confirmed 0 of 1 tasks within 1 s"):
+                client.submit("text.wordcount", "hello")
+            assert time.monotonic() - start < 5
+        finally:
+            os.kill(node, signal.SIGCONT)
+        wait_until(lambda: _submits(client), timeout=60)
+
+
+def _submits(client: wb.Client) -> bool:
+    try:
+        return bool(client.submit("text.wordcount", "again").result(PATIENCE))
+    except wb.BrokerUnavailable:
+        return False
+
+
 def test_queued_tasks_and_results_are_kept_over_down_and_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     directory = tmp_path / "wb"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -19,6 +21,8 @@ from workbench.operations import registry
 from workbench.values.files import Files
 
 RPC_TIMEOUT = 10.0
+ANNOUNCED_FOR = 30.0
+"""Seconds what workers announced is taken for true: a submission by name alone then needs no question of its own."""
 
 A = TypeVar("A", bound=rpc.AnyAnswer)
 
@@ -45,6 +49,8 @@ class Client(Producer):
     """
 
     _listens = True
+    _announced: Mapping[str, OperationSpec] = {}
+    _announced_until = 0.0
 
     # --- one task ---------------------------------------------------------------------------------
 
@@ -171,10 +177,13 @@ class Client(Producer):
 
     def _foreign_spec(self, name: str) -> OperationSpec:
         """Return the spec that workers announced for an operation that isn't registered here."""
-        announced = {spec.name: spec for spec in self._facts().operations}
-        if name not in announced:
-            raise registry.unknown(name, announced)
-        return announced[name]
+        now = time.monotonic()
+        if name not in self._announced or now > self._announced_until:
+            self._announced = {spec.name: spec for spec in self._facts().operations}
+            self._announced_until = now + ANNOUNCED_FOR
+        if name not in self._announced:
+            raise registry.unknown(name, self._announced)
+        return self._announced[name]
 
     def _handle(self, task: Task) -> TaskHandle:
         waiting = self.engine.room.enter(task.task_id, addressed=True)

@@ -150,12 +150,12 @@ class Engine:
                 for confirm in confirms:
                     await confirm
         except TimeoutError:
-            missing = len(publications) - sum(1 for confirm in confirms if confirm.done())
+            confirmed = sum(1 for confirm in confirms if confirm.done() and not confirm.cancelled())
             for confirm in confirms:
                 confirm.cancel()
             raise BrokerUnavailable(
-                f"the broker has not confirmed {missing} of {len(publications)} tasks within {timeout:g} s "
-                f"({self.reason or self.state}). They are given up here, though one that was under way may still run"
+                f"the broker has confirmed {confirmed} of {len(publications)} tasks within {timeout:g} s "
+                f"({self.reason or f'the connection is {self.state}'}). The others are given up here; those that were under way may still run"
             ) from None
 
     async def _ask(self, request: rpc.AnyRequest, timeout: float) -> rpc.AnyAnswer:
