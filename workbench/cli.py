@@ -33,7 +33,7 @@ err = Console(stderr=True)
 
 Directory = Annotated[
     Path | None,
-    typer.Option(help="Where the workbench keeps its data.", show_default=f"{default_directory()}", dir_okay=True),
+    typer.Option(help="Where the workbench keeps its data.", show_default=str(default_directory())),
 ]
 Url = Annotated[
     str | None,
@@ -187,6 +187,7 @@ def worker(
         list[str] | None, typer.Argument(help="Whose tasks it takes; by default those of all its operations.")
     ] = None,
     url: Url = None,
+    directory: Directory = None,
     slots: Annotated[int, typer.Option(min=1, help="How many tasks run at once, each in its own process.")] = 2,
     include: Include = None,
     lane: Annotated[str | None, typer.Option(help="Take this lane's tasks instead.")] = None,
@@ -215,21 +216,22 @@ def worker(
         grace=grace,
         name=name,
     )
-    run.run(Settings.load(url), options)
+    run.run(_settings(url, directory), options)
 
 
 @app.command(rich_help_panel="Its parts, on any machine")
-def tracker(url: Url = None) -> None:
+def tracker(url: Url = None, directory: Directory = None) -> None:
     """Record what happens to tasks, and answer who asks. One is active at a time; others stand by."""
     from workbench.tracker import service
 
     _log()
-    asyncio.run(service.run(Settings.load(url)))
+    asyncio.run(service.run(_settings(url, directory)))
 
 
 @app.command(rich_help_panel="Its tasks")
 def tasks(
     url: Url = None,
+    directory: Directory = None,
     state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
     operation: Annotated[str | None, typer.Option(help="Only those of this operation.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most, newest first.")] = 20,
@@ -237,7 +239,7 @@ def tasks(
     """List tasks, newest first."""
     from workbench.client.client import Client
 
-    with Client(settings=Settings.load(url)) as client:
+    with Client(settings=_settings(url, directory)) as client:
         records = asyncio.run(client.tasks(state=state, operation=operation, limit=limit))
     table = Table(box=None, pad_edge=False)
     for column in ("task", "operation", "state", "attempt", "worker", "queued", "running", "result"):
@@ -255,6 +257,11 @@ def tasks(
             said,
         )
     out.print(table)
+
+
+def _settings(url: str | None, directory: Path | None) -> Settings:
+    """Return the settings of the workbench in a directory if that is named, else of the broker's address."""
+    return Settings.load(None if directory else url, directory=directory)
 
 
 def _say(text: str) -> None:

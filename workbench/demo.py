@@ -177,7 +177,7 @@ def _report(console: Console, steps: list[Step], stats: Stats, output: Path) -> 
             (record.worker or "") if record else "",
         )
     console.print(table)
-    counts = ", ".join(f"{count} {state.value}" for state, count in stats.states.items())
+    counts = ", ".join(f"{count} {state.value}" for state, count in stats.states.items() if count)
     console.print(f"\nThe tracker counts {stats.total} tasks: {counts}.", highlight=False)
     console.print(f"The pictures and tables are in {output}", highlight=False, soft_wrap=True)
 

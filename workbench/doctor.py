@@ -96,7 +96,9 @@ def main(console: Console | None = None) -> int:
 
 
 def _table(findings: Iterable[Finding]) -> Table:
-    table = Table("", "what", "found", "what to do", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "what", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
     for finding in findings:
         mark = "[red]✗[/]" if not finding.ok else "[green]✓[/]" if finding.found is not None else "[yellow]-[/]"
         table.add_row(mark, escape(finding.name), escape(finding.found or "not found"), escape(finding.remedy))

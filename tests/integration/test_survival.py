@@ -210,3 +210,40 @@ def test_a_module_that_does_not_load_is_told_with_the_reason(tmp_path: Path, mon
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(wb.WorkbenchError, match="does_not_exist"):
         wb.LocalCluster(include=["broken_operations"])
+
+
+def test_sigterm_to_the_whole_process_group_drains_as_well(cluster: wb.LocalCluster, tmp_path: Path) -> None:
+    environ = {**os.environ, **cluster.settings.as_environ(), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "workbench", "worker", "text", "--include", OPERATIONS, "--lane", "group"]
+    group = subprocess.Popen([*command, "--name", "group"], env=environ, start_new_session=True)
+    with cluster.client() as client:
+        wait_until(lambda: any(w.worker == "group" for w in asyncio.run(client.workbench()).workers))
+        task = client.with_options(lane="group").submit("text.sleep", 1.5)
+        wait_until(lambda: task.status().state is State.RUNNING)
+        os.killpg(group.pid, signal.SIGTERM)
+        assert task.result(PATIENCE) == "slept 1.5 s"
+        assert group.wait(20) == 0
+
+
+def test_a_worker_that_knows_only_the_broker_asks_for_the_store_and_the_roots(
+    cluster: wb.LocalCluster, tmp_path: Path
+) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("WORKBENCH_")}
+    environ |= {"WORKBENCH_BROKER_URL": cluster.url, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "workbench", "worker", "data", "--name", "bare"]
+    bare = subprocess.Popen(command, env=environ, cwd="/")
+    try:
+        with cluster.client() as client:
+            frame = pd.DataFrame({"a": range(100_000)})
+            assert client.submit("data.head", frame, -1).result(PATIENCE)["a"].sum() == sum(range(99_999))
+    finally:
+        bare.terminate()
+        assert bare.wait(20) == 0
+
+
+def test_a_worker_for_a_family_without_operations_ends_and_says_so(cluster: wb.LocalCluster) -> None:
+    environ = {**os.environ, **cluster.settings.as_environ()}
+    command = [sys.executable, "-m", "workbench", "worker", "imgae"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "no operation of the family 'imgae' is known here" in done.stderr.replace("\n", " ")

@@ -133,10 +133,11 @@ class Connection:
     async def _live(self) -> None:
         pause = FIRST_PAUSE
         while True:
+            level = logging.INFO  # one that can't be opened is told to whoever waits for it
             try:
                 self._session = await open_session(self.url, name=self.name)
                 lost = await self._use(self._session)
-                pause = FIRST_PAUSE
+                pause, level = FIRST_PAUSE, logging.WARNING
             except BrokerUnavailable as error:
                 lost = str(error)
                 self._refused = error if isinstance(error, BrokerRefused) else None
@@ -146,7 +147,7 @@ class Connection:
                 return
             # Full jitter: peers that lost the broker together don't come back together.
             wait = random.uniform(pause / 2, pause)  # noqa: S311 - not a secret
-            logger.warning("connection %s: %s; trying again in %.1f s", self.name, lost, wait)
+            logger.log(level, "connection %s: %s; trying again in %.1f s", self.name, lost, wait)
             self._become(ConnectionState.CONNECTING, lost)
             await asyncio.sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE)

@@ -75,7 +75,8 @@ class Session:
 
     def drop(self, reason: str) -> None:
         """Give the connection up: the other side has made it useless."""
-        logger.info("giving up a connection: %s", reason)
+        if not (self._connection.is_closing or self._connection.is_closed):
+            logger.info("giving up a connection: %s", reason)
         self._close(reason)
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from workbench.client.handle import TaskHandle
 from workbench.client.outcomes import Waiting
 from workbench.client.producer import Producer
 from workbench.core import rpc
-from workbench.core.errors import TaskNotFound, WorkbenchError
+from workbench.core.errors import InvalidArguments, TaskNotFound, WorkbenchError
 from workbench.core.messages import OperationSpec, Task
 from workbench.core.rpc import Stats, Workbench
 from workbench.core.states import State, TaskRecord, fold
@@ -21,6 +21,7 @@ from workbench.operations import registry
 from workbench.values.files import Files
 
 RPC_TIMEOUT = 10.0
+MOST_TASKS = 1000
 ANNOUNCED_FOR = 30.0
 """Seconds what workers announced is taken for true: a submission by name alone then needs no question of its own."""
 
@@ -122,6 +123,10 @@ class Client(Producer):
         limit
             How many at most, up to 1,000.
         """
+        if state is not None and state not in set(State):
+            raise InvalidArguments(f"state takes one of {', '.join(State)}, got {state!r}")
+        if not 1 <= limit <= MOST_TASKS:
+            raise InvalidArguments(f"limit takes a number from 1 to {MOST_TASKS}, got {limit}; page with `before`")
         wanted = None if state is None else State(state)
         request = rpc.ListTasks(state=wanted, operation=operation, worker=worker, before=before, limit=limit)
         return list((await self._ask(request, rpc.Tasks)).records)

@@ -155,7 +155,8 @@ class Engine:
                 confirm.cancel()
             raise BrokerUnavailable(
                 f"the broker has confirmed {confirmed} of {len(publications)} tasks within {timeout:g} s "
-                f"({self.reason or f'the connection is {self.state}'}). The others are given up here; those that were under way may still run"
+                f"({self.reason or f'the connection is {self.state}'}). The others are given up here; "
+                "those that were under way may still run"
             ) from None
 
     async def _ask(self, request: rpc.AnyRequest, timeout: float) -> rpc.AnyAnswer:

@@ -193,6 +193,8 @@ class Producer:
             The handles, in the order of the items, once all are confirmed. Raises as `submit` does; what was submitted
             before a bad item goes on.
         """
+        if isinstance(items, str | bytes):
+            raise InvalidArguments(f"items takes a list (or another iterable) of first arguments, got {items!r}")
         spec = self._spec(operation)
         handles: list[TaskHandle] = []
         under_way: list[Future[None]] = []

@@ -125,7 +125,8 @@ def unknown(name: str, names: Iterable[str]) -> UnknownOperation:
     known = sorted({*names, *_operations})
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
     meant = f" Did you mean {' or '.join(close)}?" if close else f" Known: {', '.join(known)}."
-    return UnknownOperation(f"there is no operation {name!r}.{meant}")
+    own = " An operation of your own is known once a worker that includes its module has started (--include)."
+    return UnknownOperation(f"there is no operation {name!r}.{meant}{'' if close else own}")
 
 
 def specs(families: Iterable[str] | None = None) -> tuple[OperationSpec, ...]:

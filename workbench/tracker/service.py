@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -275,8 +276,9 @@ async def run(settings: Settings, *, name: str | None = None) -> None:
         Where the database can't be opened.
     """
     name = name or new_name("tracker")
+    os.umask(0o077)  # the database holds everybody's arguments and results
     stop = asyncio.Event()
-    url = settings.database or f"sqlite:///{default_directory() / 'tracker.db'}"
+    url = settings.database or f"sqlite:///{default_directory() / 'tracker.sqlite'}"
     lock = Lock(settings.broker_url, Topology(settings.namespace).tracker_lock, name=f"{name} (lock)")
     with _stopped_by_signals(stop), Database(url) as database:
         while not stop.is_set():

@@ -205,7 +205,8 @@ class Files:
                 return real
         raise PathRefused(
             f"{text[:500]} lies outside what the worker on {socket.gethostname()} may touch "
-            f"(shared roots: {self._roots_text()}). Move the file there, or set WORKBENCH_ROOTS for the workers"
+            f"(shared roots: {self._roots_text()}). A file that exists beside the notebook is sent along by itself, so "
+            "check the path's spelling; a file of the worker's has to lie below one of WORKBENCH_ROOTS"
         )
 
     def _below_root(self, path: Path) -> Path | None:

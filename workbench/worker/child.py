@@ -159,6 +159,16 @@ class Runner:
         return value
 
 
+def _says_it_all(error: BaseException) -> bool:
+    """Whether an error of ours was raised by our own code: what it says is for the user, where it was raised isn't."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return isinstance(error, WorkbenchError) and bool(frames) and _is_ours(frames[-1][0].f_code.co_filename)
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(str(Path(__file__).parent.parent))
+
+
 _HINTS = {
     "MemoryError": "the slot's memory limit was reached: give the worker a higher --memory-limit, or less data at once",
     "ArrowMemoryError": "the slot's memory limit was reached: give the worker a higher --memory-limit, or less data",
@@ -170,7 +180,7 @@ def describe(error: BaseException) -> Failure:
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames))
+    text = "" if _says_it_all(error) else "".join(traceback.format_exception(type(error), error, frames))
     if len(text) > MAX_TRACEBACK:
         text = f"{text[: MAX_TRACEBACK // 2]}\n…\n{text[-MAX_TRACEBACK // 2 :]}"
     return Failure(

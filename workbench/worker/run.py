@@ -9,6 +9,7 @@ import signal
 
 from workbench.core.settings import Settings
 from workbench.worker.service import Options, Worker
+from workbench.worker.store import settle_store
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,16 @@ async def _run(settings: Settings, options: Options) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    async with Worker(settings, options) as worker:
-        await stop.wait()
-        await worker.drain()
+    worker = Worker(await settle_store(settings), options)
+    starting, stopping = asyncio.ensure_future(worker.start()), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            await stopping
+            await worker.drain()
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+        await worker.close()

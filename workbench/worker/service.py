@@ -111,6 +111,7 @@ class Worker:
         self._jobs: dict[int, WorkerJob] = {}  # by slot
         self._began: dict[str, datetime] = {}
         self._done = 0
+        self._announced = False
         self._failed_starts = 0  # since a child last came up
         self._specs: tuple[OperationSpec, ...] = ()
         self._ready: asyncio.Future[wire.Ready] = asyncio.get_running_loop().create_future()
@@ -153,6 +154,11 @@ class Worker:
             self._spawn(slot.start())
         ready = await self._ready
         self.families, self._specs = ready.families, ready.operations
+        for family in set(self.families) - {routing.family_of(spec.name) for spec in self._specs}:
+            raise WorkbenchError(
+                f"no operation of the family {family!r} is known here: check its spelling, or name the module that has "
+                "them with --include"
+            )
         queues = {self._topology.task_queue(name, self._options.lane): self._options.slots for name in self.families}
         self._consumer = Consumer(
             self._settings.broker_url,
@@ -197,7 +203,8 @@ class Worker:
             await slot.stop()
         offline = WorkerOffline(worker=self.name, at=utcnow())
         self._outbox.flush()
-        self._tell("worker.offline", messages.encode(offline))
+        if self._announced:
+            self._tell("worker.offline", messages.encode(offline))
         await self._publisher.flush(2.0)
         await self._publisher.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -407,6 +414,7 @@ class Worker:
             operations=self._specs,
             at=utcnow(),
         )
+        self._announced = True
         self._tell("worker.online", messages.encode(online))
         logger.info("%s takes %s tasks in %d slots", self.name, ", ".join(self.families), self._options.slots)
 
