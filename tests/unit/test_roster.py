@@ -42,7 +42,7 @@ def test_a_task_that_is_delivered_again_while_it_runs_is_not_started_again() -> 
     assert arrive(roster, "a", "second") is None
     assert roster.busy == 1
     roster.ended(job)
-    assert roster.settled(job) == "second"
+    assert roster.settled(job) == ["second"]
     assert roster.held == 0
 
 
@@ -54,7 +54,42 @@ def test_a_task_that_ended_while_the_channel_was_lost_acknowledges_the_delivery_
     roster.ended(job)
     roster.lost()
     assert arrive(roster, "a", "second") is None
-    assert roster.settled(job) == "second"
+    assert roster.settled(job) == ["second"]
+
+
+def test_both_copies_of_a_task_that_was_published_twice_are_acknowledged() -> None:
+    roster: Roster[str] = Roster()
+    roster.freed(1)
+    roster.freed(2)
+    job = arrive(roster, "a", "first")
+    assert job is not None
+    assert arrive(roster, "a", "second") is None
+    assert roster.settled(job) == ["first", "second"]
+
+
+def test_an_attempt_that_comes_again_while_the_next_one_is_here_stays_apart_from_it() -> None:
+    roster: Roster[str] = Roster()
+    roster.freed(1)
+    roster.freed(2)
+    first = arrive(roster, "a", "first", attempt=1)
+    roster.lost()
+    second = arrive(roster, "a", "second", attempt=2)
+    assert arrive(roster, "a", "first again", attempt=1) is None
+    assert first is not None
+    assert second is not None
+    assert roster.settled(first) == ["first again"]
+    assert roster.settled(second) == ["second"]
+
+
+def test_a_slot_that_died_idle_gets_no_task_until_it_is_freed_again_and_then_one_at_a_time() -> None:
+    roster: Roster[str] = Roster()
+    roster.freed(1)
+    roster.gone(1)
+    assert arrive(roster, "a") is None
+    job = roster.freed(1)
+    assert job is not None
+    assert job.task.task_id == "a"
+    assert arrive(roster, "b") is None
 
 
 def test_what_waits_is_dropped_when_the_channel_is_lost_and_taken_when_it_comes_again() -> None:
@@ -65,7 +100,7 @@ def test_what_waits_is_dropped_when_the_channel_is_lost_and_taken_when_it_comes_
     assert roster.freed(1) is None
     again = arrive(roster, "a", "second")
     assert again is not None
-    assert again.delivery == "second"
+    assert again.deliveries == ["second"]
 
 
 def test_the_next_attempt_of_a_task_is_not_taken_for_a_redelivery() -> None:
@@ -76,8 +111,8 @@ def test_the_next_attempt_of_a_task_is_not_taken_for_a_redelivery() -> None:
     second = arrive(roster, "a", "second", attempt=2)
     assert first is not None
     assert second is not None
-    assert roster.settled(first) == "first"
-    assert roster.settled(second) == "second"
+    assert roster.settled(first) == ["first"]
+    assert roster.settled(second) == ["second"]
 
 
 def test_draining_gives_back_what_waits_and_starts_nothing_more() -> None:

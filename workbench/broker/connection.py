@@ -141,6 +141,9 @@ class Connection:
             except BrokerUnavailable as error:
                 lost = str(error)
                 self._refused = error if isinstance(error, BrokerRefused) else None
+            except Exception as error:  # a part's own mistake must not end the reconnecting
+                logger.exception("connection %s could not be set up", self.name)
+                lost = f"{type(error).__name__}: {error}"
             finally:
                 self._session = None
             if self._task is None:  # closed meanwhile
@@ -158,7 +161,8 @@ class Connection:
             for part in self._parts:
                 await part.opened(session)
             self._refused = None
-            self._become(ConnectionState.OPEN, "")
+            if self.state is not ConnectionState.BLOCKED:  # by what a part has sent already
+                self._become(ConnectionState.OPEN, "")
             return str(await asyncio.shield(session.closed))
         finally:
             for part in self._parts:

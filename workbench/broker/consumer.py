@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from workbench.broker.connection import Connection, ConnectionState
-from workbench.broker.session import Channel, ChannelLost, Session
+from workbench.broker.session import Channel, Session
 from workbench.broker.topology import Declaration, Topology
+from workbench.core.errors import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,12 @@ class Delivery:
     def headers(self) -> Mapping[str, Any]:
         """The message's headers, the broker's own (`x-death`, `x-delivery-count`) among them."""
         return self._properties.headers or {}
+
+    @property
+    def count(self) -> int:
+        """How often a quorum queue has delivered the message before; at the queue's limit it becomes a dead letter."""
+        count = self.headers.get("x-delivery-count")
+        return count if isinstance(count, int) else 0
 
     @property
     def channel(self) -> Channel:
@@ -112,8 +119,10 @@ class Consumer:
         self._session: Session | None = None
         self._tags: list[tuple[Channel, str]] = []
         self._tags_ahead: list[tuple[Channel, str]] = []
+        self._channels_ahead: dict[str, Channel] = {}  # by queue; kept for as long as deliveries from it may be here
         self._ahead = 0
         self._paused = False
+        self._changing = asyncio.Lock()  # one at a time starts or stops consumers, so that a pause misses none
 
     def __repr__(self) -> str:
         return f"<Consumer {self.connection.name}: {self.connection.state}, {', '.join(self._queues)}>"
@@ -134,9 +143,10 @@ class Consumer:
     async def pause(self) -> None:
         """Take no more deliveries, on this connection and later ones. What was delivered can still be acknowledged."""
         self._paused = True
-        tags = self._tags + self._tags_ahead
-        self._tags, self._tags_ahead = [], []
-        await _cancel(tags)
+        async with self._changing:
+            tags = self._tags + self._tags_ahead
+            self._tags, self._tags_ahead = [], []
+            await _cancel(tags)
 
     async def hold_ahead(self, count: int) -> None:
         """Take up to `count` more deliveries from each queue than its prefetch; 0 takes no more of them.
@@ -145,15 +155,16 @@ class Consumer:
         (https://www.rabbitmq.com/docs/consumer-prefetch). Deliveries that are here already stay: acknowledge or reject
         them. After a reconnect the worker starts without.
         """
-        if count == self._ahead or self._session is None or self._paused:
-            return
-        self._ahead = count
-        session = self._session
-        tags, self._tags_ahead = self._tags_ahead, []
-        await _cancel(tags)
-        with contextlib.suppress(ChannelLost):  # the next connection starts without
-            for queue in self._queues if count else ():
-                self._tags_ahead.append(await self._consume(session, queue, count, ahead=True))
+        async with self._changing:
+            if count == self._ahead or self._session is None or self._paused:
+                return
+            self._ahead = count
+            session = self._session
+            tags, self._tags_ahead = self._tags_ahead, []
+            await _cancel(tags)
+            with contextlib.suppress(BrokerUnavailable):  # the next connection starts without
+                for queue in self._queues if count else ():
+                    self._tags_ahead.append(await self._consume(session, queue, count, ahead=True))
 
     def ack(self, delivery: Delivery, *, multiple: bool = False) -> None:
         """Acknowledge a delivery (`multiple`: and all before it from the same queue)."""
@@ -167,40 +178,53 @@ class Consumer:
 
     async def opened(self, session: Session) -> None:
         """Declare, then consume."""
-        self._tags, self._tags_ahead, self._ahead = [], [], 0
         setup = await session.channel()
         await setup.declare((*self._topology.base(), *self._declare))
-        for queue, prefetch in self._queues.items():
-            if not self._paused:
-                self._tags.append(await self._consume(session, queue, prefetch))
-        self._session = session
+        async with self._changing:
+            self._forget()
+            for queue, prefetch in self._queues.items():
+                if not self._paused:
+                    self._tags.append(await self._consume(session, queue, prefetch))
+            self._session = session
         if self._on_open is not None:
             self._on_open()
 
     async def _consume(
         self, session: Session, queue: str, prefetch: int, *, ahead: bool = False
     ) -> tuple[Channel, str]:
-        channel = await session.channel()
+        if ahead and queue in self._channels_ahead:  # a connection has only so many channels
+            channel = self._channels_ahead[queue]
+        else:
+            channel = await self._channel(session, queue)
+            if ahead:
+                self._channels_ahead[queue] = channel
         await channel.prefetch(prefetch)
-        channel.on_cancelled(lambda: session.drop(f"the broker ended the consumer of {queue}"))
-        channel.closed.add_done_callback(lambda reason: _channel_closed(session, queue, reason))
 
         def deliver(method: Any, properties: Any, body: bytes) -> None:
             self._on_delivery(Delivery(queue, channel, method, properties, body, ahead))
 
         return channel, await channel.consume(queue, deliver, auto_ack=self._auto_ack)
 
+    async def _channel(self, session: Session, queue: str) -> Channel:
+        channel = await session.channel()
+        channel.on_cancelled(lambda: session.drop(f"the broker ended the consumer of {queue}"))
+        channel.closed.add_done_callback(lambda reason: _channel_closed(session, queue, reason))
+        return channel
+
+    def _forget(self) -> None:
+        self._tags, self._tags_ahead, self._channels_ahead, self._ahead = [], [], {}, 0
+
     def lost(self, reason: str) -> None:
         """Forget the consumers: the next connection has its own."""
         self._session = None
-        self._tags, self._tags_ahead, self._ahead = [], [], 0
+        self._forget()
         if self._on_lost is not None:
             self._on_lost()
 
 
 async def _cancel(tags: list[tuple[Channel, str]]) -> None:
     for channel, tag in tags:
-        with contextlib.suppress(ChannelLost):
+        with contextlib.suppress(BrokerUnavailable):
             await channel.cancel(tag)
 
 

@@ -90,6 +90,8 @@ class Publisher:
         self._tag = 0
         self._unconfirmed: dict[int, _Entry] = {}  # by delivery tag, in order
         self._waiting: deque[_Entry] = deque()
+        self._nacked: set[_Entry] = set()  # sent again in a moment
+        self._closed = False
         self._room = asyncio.Event()
         self._room.set()
 
@@ -99,9 +101,10 @@ class Publisher:
     @property
     def pending(self) -> int:
         """How many messages wait for the broker's confirm."""
-        return len(self._unconfirmed) + len(self._waiting)
+        return len(self._unconfirmed) + len(self._waiting) + len(self._nacked)
 
     async def __aenter__(self) -> Self:
+        self._closed = False
         self.connection.start()
         return self
 
@@ -113,14 +116,17 @@ class Publisher:
     async def close(self) -> None:
         """Close the connection; what was not confirmed fails with `BrokerUnavailable`."""
         await self.connection.close()
-        for entry in (*self._unconfirmed.values(), *self._waiting):
-            _fail(entry, BrokerUnavailable("the connection was closed before the broker had confirmed the message"))
+        self._closed = True
+        for entry in self._under_way():
+            _fail(entry, _closed_too_early())
         self._unconfirmed.clear()
         self._waiting.clear()
+        self._nacked.clear()
+        self._room.set()  # whoever waits for room learns that it is closed
 
     async def flush(self, timeout: float) -> None:
         """Wait until everything published so far is confirmed, at most `timeout` seconds."""
-        under_way = [entry.done for entry in (*self._unconfirmed.values(), *self._waiting)]
+        under_way = [entry.done for entry in self._under_way()]
         if under_way:
             await asyncio.wait(under_way, timeout=timeout)
 
@@ -138,7 +144,10 @@ class Publisher:
     def publish_nowait(self, message: Outgoing) -> asyncio.Future[None]:
         """Publish, and return what is done once the broker has confirmed. Cancelling it gives the message up."""
         entry = _Entry(message, asyncio.get_running_loop().create_future())
-        self._send(entry)
+        if self._closed:
+            _fail(entry, _closed_too_early())
+        else:
+            self._send(entry)
         return entry.done
 
     def reply(self, reply_to: str, correlation_id: str, body: bytes) -> None:
@@ -174,8 +183,10 @@ class Publisher:
         channel = await session.channel()
         await channel.confirm(self._on_confirm, self._on_return)
         self._channel, self._tag = channel, 0
-        # A channel dies alone where its exchange is gone: the whole connection starts again, with all declarations.
-        channel.closed.add_done_callback(lambda reason: session.drop(f"its channel is closed: {reason.result()}"))
+        # A channel dies alone where its exchange is gone or what it declares is refused: the whole connection starts
+        # again, with all declarations.
+        for each in (channel, self._replies):
+            each.closed.add_done_callback(lambda reason: session.drop(f"its channel is closed: {reason.result()}"))
         again, self._unconfirmed = list(self._unconfirmed.values()), {}
         self._waiting.extendleft(reversed(again))
         self._refill()
@@ -183,6 +194,9 @@ class Publisher:
     def lost(self, reason: str) -> None:
         """Keep what is unconfirmed for the next connection."""
         self._channel = self._replies = None
+
+    def _under_way(self) -> list[_Entry]:
+        return [*self._unconfirmed.values(), *self._waiting, *self._nacked]
 
     # --- sending ----------------------------------------------------------------------------------
 
@@ -207,6 +221,9 @@ class Publisher:
             channel.publish(message.exchange, message.routing_key, message.body, mandatory=True, **properties)
         except ChannelLost:
             self._waiting.append(entry)
+            return
+        except BrokerUnavailable as error:  # it can't be sent, ever
+            _fail(entry, error)
             return
         self._tag += 1
         self._unconfirmed[self._tag] = entry
@@ -265,10 +282,17 @@ class Publisher:
         logger.warning("%s; trying again", reason)
 
         def resend() -> None:
+            self._nacked.discard(entry)
             if not entry.done.done():
                 self._send(entry)
 
+        self._nacked.add(entry)
+
         asyncio.get_running_loop().call_later(NACK_PAUSE, resend)
+
+
+def _closed_too_early() -> BrokerUnavailable:
+    return BrokerUnavailable("the connection was closed before the broker had confirmed the message")
 
 
 def _fail(entry: _Entry, error: BrokerUnavailable) -> None:

@@ -62,7 +62,10 @@ class Session:
     async def channel(self) -> Channel:
         """Open a channel."""
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._connection.channel(on_open_callback=guarded(functools.partial(_resolve, opened)))
+        try:
+            self._connection.channel(on_open_callback=guarded(functools.partial(_resolve, opened)))
+        except pika.exceptions.AMQPError as error:
+            raise _translate(error, ChannelLost) from error
         await _first(opened, self.closed)
         return Channel(opened.result(), self)
 
@@ -154,8 +157,12 @@ class Channel:
         self._channel.add_on_cancel_callback(guarded(lambda _frame: callback()))
 
     async def cancel(self, tag: str) -> None:
-        """Stop a consumer. What is still on its way is given back to the queue by pika."""
-        await self._call(self._channel.basic_cancel, tag)
+        """Stop a consumer. What is still on its way is delivered before this returns."""
+        cancelling = asyncio.ensure_future(self._call(self._channel.basic_cancel, tag))
+        await asyncio.sleep(0)  # it is sent
+        # pika would reject what comes until the broker has answered, and each time counts towards the delivery limit.
+        self._channel._cancelled.discard(tag)
+        await cancelling
 
     async def confirm(self, on_confirm: Callable[[int, bool, bool], None], on_return: Callable[[str], None]) -> None:
         """Ask for publisher confirms: `on_confirm(tag, multiple, acked)`; `on_return(message_id)` comes before it."""
@@ -170,13 +177,13 @@ class Channel:
         await self._call(self._channel.confirm_delivery, guarded(confirmed))
 
     def publish(self, exchange: str, routing_key: str, body: bytes, *, mandatory: bool, **properties: Any) -> None:
-        """Send one message; raise `ChannelLost` where the channel is gone."""
+        """Send one message; raise `ChannelLost` where the channel is gone, its parent where the message is at fault."""
         try:
             self._channel.basic_publish(
                 exchange, routing_key, body, pika.BasicProperties(**properties), mandatory=mandatory
             )
         except pika.exceptions.AMQPError as error:
-            raise _translate(error, ChannelLost) from error
+            raise _translate(error, BrokerUnavailable if self.is_open else ChannelLost) from error
 
     def ack(self, tag: int, *, multiple: bool = False) -> None:
         """Acknowledge; do nothing where the channel is gone, as the broker then delivers again anyway."""

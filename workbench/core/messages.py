@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -37,7 +38,7 @@ class Task(Message, frozen=True, kw_only=True, tag="task"):
     operation: str
     args: tuple[msgspec.Raw, ...] = ()  # each encoded by values.codecs; only the child decodes them
     kwargs: dict[str, msgspec.Raw] = {}
-    client: str  # the submitter's name; its outcome events are addressed to it
+    client: Annotated[str, msgspec.Meta(max_length=60)]  # the submitter's name; outcomes' routing keys end in it
     submitted_at: datetime
     queued_at: datetime  # the same as submitted_at, but for later attempts
     attempt: int = 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context, pictures, tabular
@@ -89,8 +90,7 @@ def table(
     >>> table(FileRef(str(source), "a.csv"), "parquet").name
     'a.parquet'
     """
-    path = context.input_path(source)
-    file = tabular.source_of(path, getattr(source, "name", path.name))
+    file = _file(source)
     options = Options(
         delimiter=check_delimiter(("\t" if file.tabs else ",") if delimiter is None else delimiter, "delimiter"),
         column_types=tabular.types_of(column_types),
@@ -115,6 +115,142 @@ def table(
     except tabular.Contradicted:
         reader.settle()
         return context.write_file(name, output, convert)
+
+
+@operation("convert.split")
+def split(source: FileRef, rows: int, *, to: TableFormat | None = None) -> list[Path]:
+    r"""Split a table into files of so many rows each, batch by batch.
+
+    Parameters
+    ----------
+    source
+        As for `convert.table`.
+    rows
+        Rows of each file but the last.
+    to
+        The files' format; the source's own if None.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files, in order, named `stem-0001.csv` and so on; one of no rows for a table of none.
+
+    Raises
+    ------
+    InputError
+        If the source is damaged, is of an unknown format, or contradicts itself.
+    InvalidArguments
+        If `rows` isn't positive.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> source = Path(tempfile.mkdtemp(), "a.csv")
+    >>> _ = source.write_text("x\n1\n2\n3\n")
+    >>> [path.name for path in split(FileRef(str(source), "a.csv"), 2)]
+    ['a-0001.csv', 'a-0002.csv']
+    """
+    if rows < 1:
+        raise InvalidArguments(f"rows: takes a number above zero, got {rows}")
+    file = _file(source)
+    wanted = to or file.format
+    reader = _reader(file, _plain_options(file, as_text=file.format == wanted == "csv"))
+    try:
+        return list(_parts(reader, file.stem, rows, wanted))
+    except tabular.Contradicted:
+        reader.settle()
+        return list(_parts(reader, file.stem, rows, wanted))
+
+
+def _parts(reader: Reader, stem: str, rows: int, to: TableFormat) -> Iterator[Path]:
+    with reader.open() as (schema, batches):
+        pieces = tabular.pieces(batches, rows)
+        for number, piece in enumerate(tabular.at_least_one(pieces), 1):
+
+            def write(part: Path, piece: Iterable[Any] = piece) -> None:
+                with _writer(part, to, schema, _COMPRESSIONS[to][0], None) as put:
+                    for batch in piece:
+                        put(batch)
+
+            yield context.write_file(f"{stem}-{number:04d}.{to}", None, write)
+
+
+@operation("convert.concat")
+def concat(
+    sources: list[FileRef],
+    to: TableFormat,
+    *,
+    output: OutputPath | None = None,
+    compression: Compression | None = None,
+) -> Path:
+    r"""Put tables of the same columns below each other in one file, batch by batch.
+
+    Parameters
+    ----------
+    sources
+        One or more, in any of the formats of `convert.table`; in the order of the result's rows.
+    to
+        The new file's format.
+    output
+        Where to write it; None for a file of the first source's name with the format as its extension.
+    compression
+        As for `convert.table`.
+
+    Returns
+    -------
+    pathlib.Path
+        The file, with the first source's order of columns, each of the narrowest type that holds all its values.
+
+    Raises
+    ------
+    InputError
+        If a source is damaged or of an unknown format.
+    InvalidArguments
+        If the sources differ in their columns, or in types that nothing holds together.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> places = [Path(tempfile.mkdtemp(), name) for name in ("a.csv", "b.csv")]
+    >>> _ = [place.write_text("x\n1\n") for place in places]
+    >>> concat([FileRef(str(place), place.name) for place in places], "jsonl").read_text()
+    '{"x":1}\n{"x":1}\n'
+    """
+    if not sources:
+        raise InvalidArguments("sources: takes at least one table")
+    files = [_file(source) for source in sources]
+    readers = [_reader(file, _plain_options(file, as_text=False)) for file in files]
+    compression = _compression(to, compression, output)
+    name = f"{files[0].stem}.{to}" + (".gz" if compression == "gzip" and to in tabular.TEXT else "")
+
+    def write(part: Path) -> None:
+        schema = tabular.joint_schema([(file, _schema_of(reader)) for file, reader in zip(files, readers, strict=True)])
+        with _writer(part, to, schema, compression, None) as put:
+            for reader in readers:
+                with reader.open() as (_, batches):
+                    for batch in batches:
+                        put(batch.select(schema.names).cast(schema))
+
+    try:
+        return context.write_file(name, output, write)
+    except tabular.Contradicted:
+        for reader in readers:
+            reader.settle()
+        return context.write_file(name, output, write)
+
+
+def _schema_of(reader: Reader) -> Any:
+    with reader.open() as (schema, _):
+        return schema
+
+
+def _file(source: FileRef) -> Source:
+    path = context.input_path(source)
+    return tabular.source_of(path, getattr(source, "name", path.name))
+
+
+def _plain_options(file: Source, *, as_text: bool) -> Options:
+    return Options("\t" if file.tabs else ",", {}, None, False, "utf8", as_text)
 
 
 def _reader(source: Source, options: Options) -> Reader:
@@ -210,3 +346,46 @@ def image(
     'image.jpeg'
     """
     return pictures.convert(image, to, quality=quality, background=background, output=output)
+
+
+@operation("convert.pages")
+def pages(
+    images: list[Image],
+    to: Literal["pdf", "tiff"] = "pdf",
+    *,
+    background: Color = "white",
+    resolution: float = 150.0,
+    output: OutputPath | None = None,
+) -> Path:
+    """Put images on the pages of one document.
+
+    Parameters
+    ----------
+    images
+        One or more, a page each; set upright by their EXIF orientation.
+    to
+        A PDF, or a TIFF of several pages.
+    background
+        What is laid below transparent pixels.
+    resolution
+        Pixels to the inch, which decides how large a page is.
+    output
+        Where to write it; None for a file of the first image's name.
+
+    Returns
+    -------
+    pathlib.Path
+        The file, complete. A PDF's pictures are JPEGs, a TIFF's are without loss.
+
+    Raises
+    ------
+    InvalidArguments
+        If there are no images, or the resolution isn't positive.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> pages([Image.new("RGB", (64, 64))] * 2).name
+    'image.pdf'
+    """
+    return pictures.document(images, to, background=background, resolution=resolution, output=output)

@@ -276,3 +276,27 @@ def _save(frames: list[Image], path: Path, to: ImageFormat, options: dict[str, A
         first.save(path, to.upper(), **options)
     except (ValueError, KeyError, TypeError, SystemError) as error:
         raise InvalidArguments(f"image: it can't be written as {to}: {error}") from error
+
+
+def document(
+    images: list[Image],
+    to: Literal["pdf", "tiff"],
+    *,
+    background: pixels.Color,
+    resolution: float,
+    output: str | None,
+) -> Path:
+    """Write images as the pages of one file: see `convert.pages`."""
+    if not images:
+        raise InvalidArguments("images: takes at least one image")
+    if not resolution > 0:
+        raise InvalidArguments(f"resolution: takes pixels to the inch, above zero, got {resolution}")
+    paper = pixels.color(background, "RGB", "background")
+    first, *others = [pixels.flattened(pixels.upright(image), paper).convert("RGB") for image in images]
+    stem = Path(getattr(images[0], "filename", "") or "image").stem
+
+    def write(part: Path) -> None:
+        options: dict[str, Any] = {"resolution": resolution} if to == "pdf" else {"dpi": (resolution, resolution)}
+        first.save(part, format=to.upper(), save_all=True, append_images=others, **options)
+
+    return context.write_file(f"{stem}.{to}", output, write)

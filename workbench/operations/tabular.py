@@ -256,3 +256,64 @@ def as_text(column: Any) -> Any:
         whole = pc.match_substring_regex(text, r"^-?\d+$")
         text = pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
     return text
+
+
+def pieces(batches: Iterator[Any], rows: int) -> Iterator[Iterator[Any]]:
+    """Cut batches into pieces of so many rows. Use up each piece before the next one is asked for."""
+    rest: list[Any] = []
+
+    def piece() -> Iterator[Any]:
+        left = rows
+        while left:
+            batch = rest.pop() if rest else next(batches, None)
+            if batch is None:
+                return
+            if batch.num_rows > left:
+                rest.append(batch.slice(left))
+                batch = batch.slice(0, left)
+            left -= batch.num_rows
+            yield batch
+
+    while (first := rest.pop() if rest else next(batches, None)) is not None:
+        if first.num_rows:
+            rest.append(first)
+            yield piece()
+
+
+def at_least_one(items: Iterator[Iterator[Any]]) -> Iterator[Iterator[Any]]:
+    """Yield the items, or an empty one where there are none."""
+    none = True
+    for item in items:
+        none = False
+        yield item
+    if none:
+        yield iter(())
+
+
+def joint_schema(schemas: list[tuple[Source, Any]]) -> Any:
+    """Return the schema that holds the rows of all sources: the first one's columns, of the narrowest types for all.
+
+    Raises
+    ------
+    InvalidArguments
+        If the sources differ in their columns, or nothing holds both of two types.
+    """
+    import pyarrow as pa
+
+    first, joint = schemas[0]
+    for source, schema in schemas[1:]:
+        if set(schema.names) != set(joint.names):
+            differing = ", ".join(sorted(set(schema.names) ^ set(joint.names)))
+            raise InvalidArguments(
+                f"sources: {first.name} and {source.name} differ in the columns {differing}: select the same ones first"
+            )
+        for position, name in enumerate(joint.names):
+            left, right = joint.field(name).type, schema.field(name).type
+            both = join_types(left, right, text=first.format == source.format == "csv")
+            if both is None:
+                raise InvalidArguments(
+                    f"sources: column {name!r} is {left} in {first.name} and {right} in {source.name}, which no type "
+                    "holds together: convert one of them first"
+                )
+            joint = joint.set(position, pa.field(name, both))
+    return joint

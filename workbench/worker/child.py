@@ -181,8 +181,12 @@ def describe(error: BaseException) -> Failure:
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
     text = "" if _says_it_all(error) else "".join(traceback.format_exception(type(error), error, frames))
+    name = type(error).__name__
+    return Failure(type=name, message=_fitting(str(error)), traceback=_fitting(text), hint=_HINTS.get(name, ""))
+
+
+def _fitting(text: str) -> str:
+    """Cut the middle out of a text that is too long for a message, and escape what UTF-8 has no form for."""
     if len(text) > MAX_TRACEBACK:
         text = f"{text[: MAX_TRACEBACK // 2]}\n…\n{text[-MAX_TRACEBACK // 2 :]}"
-    return Failure(
-        type=type(error).__name__, message=str(error), traceback=text, hint=_HINTS.get(type(error).__name__, "")
-    )
+    return text.encode(errors="backslashreplace").decode()

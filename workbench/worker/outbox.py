@@ -56,6 +56,8 @@ class Outbox:
         parcel.outcomes.append(outcome)
         parcel.confirmed.append(confirmed)
         parcel.size += len(outcome.result or b"") + len(outcome.output)
+        if outcome.failure is not None:
+            parcel.size += len(outcome.failure.message) + len(outcome.failure.traceback)
         if parcel.size > LARGEST or len(parcel.outcomes) >= MOST:
             self._send(outcome.client)
         elif self._timer is None:

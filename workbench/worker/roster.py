@@ -1,13 +1,15 @@
 """`Roster`: which task goes to which slot. No input or output: it is told what happened, and says what to do.
 
 A task that is delivered again while it runs here (its channel was lost, so the broker gave it to somebody, and that was
-us) is not started again: the running attempt adopts the new delivery, and acknowledges that one in the end.
+us; or it was published twice, as its first confirm was lost) is not started again: the running attempt adopts the new
+delivery, and acknowledges it in the end.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from typing import Generic, TypeVar
 
 import msgspec
@@ -18,12 +20,18 @@ D = TypeVar("D")
 
 
 class Job(msgspec.Struct, Generic[D]):
-    """A task that was delivered, and the delivery to acknowledge in the end (None while its channel is lost)."""
+    """A task that was delivered, and the deliveries to acknowledge in the end (none while their channel is lost)."""
 
     task: Task
     body: bytes
-    delivery: D | None
+    deliveries: list[D]
     slot: int | None = None
+    began: datetime | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from others: a task's next attempt may come while this one is on its way out."""
+        return self.task.task_id, self.task.attempt
 
 
 class Roster(Generic[D]):
@@ -32,7 +40,7 @@ class Roster(Generic[D]):
     def __init__(self) -> None:
         self._idle: deque[int] = deque()
         self._waiting: deque[Job[D]] = deque()
-        self._held: dict[str, Job[D]] = {}  # every job from its delivery to its outcome's confirm
+        self._held: dict[tuple[str, int], Job[D]] = {}  # every job from its delivery to its outcome's confirm
         self._draining = False
 
     @property
@@ -47,12 +55,11 @@ class Roster(Generic[D]):
 
     def arrived(self, task: Task, body: bytes, delivery: D) -> Job[D] | None:
         """Take a delivery; return the job if a slot is to start it now."""
-        known = self._held.get(task.task_id)
-        if known is not None and known.task.attempt == task.attempt:
-            known.delivery = delivery
+        job = Job(task, body, [delivery])
+        known = self._held.setdefault(job.key, job)
+        if known is not job:
+            known.deliveries.append(delivery)
             return None
-        job = Job(task, body, delivery)
-        self._held[task.task_id] = job
         self._waiting.append(job)
         return self._next()
 
@@ -61,23 +68,27 @@ class Roster(Generic[D]):
         self._idle.append(slot)
         return self._next()
 
+    def gone(self, slot: int) -> None:
+        """Note that a slot can run nothing until it is freed again."""
+        if slot in self._idle:
+            self._idle.remove(slot)
+
     def ended(self, job: Job[D]) -> None:
         """Note that a job's slot is done with it; its outcome is on the way."""
         job.slot = None
 
-    def settled(self, job: Job[D]) -> D | None:
-        """Note that the broker has confirmed a job's outcome; return the delivery to acknowledge."""
-        if self._held.get(job.task.task_id) is job:
-            del self._held[job.task.task_id]
-        return job.delivery
+    def settled(self, job: Job[D]) -> list[D]:
+        """Note that the broker has confirmed a job's outcome; return the deliveries to acknowledge."""
+        self._held.pop(job.key, None)
+        return job.deliveries
 
     def lost(self) -> None:
         """Note that all deliveries so far will be made again: drop what waits, keep what runs."""
         for job in self._waiting:
-            self._held.pop(job.task.task_id, None)
+            self._held.pop(job.key, None)
         self._waiting.clear()
         for job in self._held.values():
-            job.delivery = None
+            job.deliveries = []
 
     @property
     def waiting(self) -> int:
@@ -85,13 +96,13 @@ class Roster(Generic[D]):
         return len(self._waiting)
 
     def give_back(self, may_go: Callable[[D], bool]) -> list[D]:
-        """Drop the waiting jobs whose delivery `may_go`; return these deliveries, to be given back."""
-        back = []
+        """Drop the waiting jobs whose deliveries `may_go`; return these deliveries, to be given back."""
+        back: list[D] = []
         kept: deque[Job[D]] = deque()
         for job in self._waiting:
-            if job.delivery is not None and may_go(job.delivery):
-                back.append(job.delivery)
-                self._held.pop(job.task.task_id, None)
+            if all(map(may_go, job.deliveries)):
+                back += job.deliveries
+                self._held.pop(job.key, None)
             else:
                 kept.append(job)
         self._waiting = kept

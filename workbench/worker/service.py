@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import msgspec
 
-from workbench.broker import Consumer, Delivery, Outgoing, Publisher, Topology
+from workbench.broker import ConnectionState, Consumer, Delivery, Outgoing, Publisher, Topology
 from workbench.broker.topology import TASKS_STARTED, families
 from workbench.core import messages, retry, routing
 from workbench.core.errors import WorkbenchError
@@ -52,6 +52,9 @@ STARTS = 0.05
 MEMORY_CHECK = 0.25
 PACE = 0.05
 MOST_FAILED_STARTS = 5
+MOST_GIVEN_BACK = 5
+"""Times the broker may have delivered a task before it waits here rather than being given back: each one counts towards
+the limit at which the broker takes a task for poison."""
 
 WorkerJob = Job[Delivery]
 
@@ -109,7 +112,6 @@ class Worker:
         self._roster: Roster[Delivery] = Roster()
         self._started: dict[str, TaskStarted] = {}  # not told yet
         self._jobs: dict[int, WorkerJob] = {}  # by slot
-        self._began: dict[str, datetime] = {}
         self._done = 0
         self._announced = False
         self._failed_starts = 0  # since a child last came up
@@ -151,7 +153,7 @@ class Worker:
         """
         await self._publisher.__aenter__()
         for slot in self._slots:
-            self._spawn(slot.start())
+            self._spawn(self._start(slot))
         ready = await self._ready
         self.families, self._specs = ready.families, ready.operations
         for family in set(self.families) - {routing.family_of(spec.name) for spec in self._specs}:
@@ -182,7 +184,7 @@ class Worker:
         logger.info("draining: %d tasks still run", self._roster.busy)
         waiting = self._roster.drain()
         await self._consumer.pause()
-        for delivery in waiting:
+        for delivery in waiting + self._roster.drain():  # some came until the pause had begun
             self._consumer.reject(delivery, requeue=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.grace):
@@ -199,8 +201,7 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for slot in self._slots:
-            await slot.stop()
+        await asyncio.gather(*(slot.stop() for slot in self._slots))
         offline = WorkerOffline(worker=self.name, at=utcnow())
         self._outbox.flush()
         if self._announced:
@@ -241,7 +242,7 @@ class Worker:
     def _on_delivery(self, delivery: Delivery) -> None:
         try:
             task = messages.decode_task(delivery.body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeError) as error:
             self._bury(delivery, f"the message can't be read as a task: {error}")
             return
         if (job := self._roster.arrived(task, delivery.body, delivery)) is not None:
@@ -254,7 +255,7 @@ class Worker:
             self._drop_expired(job, job.slot)
             return
         self._jobs[job.slot] = job
-        self._began[task.task_id] = now
+        job.began = now
         self._started[task.task_id] = TaskStarted(
             task_id=task.task_id, attempt=task.attempt, worker=self.name, slot=job.slot, started_at=now
         )
@@ -296,31 +297,34 @@ class Worker:
         if not self._ready.done() and (failure.type == "WorkbenchError" or self._failed_starts >= MOST_FAILED_STARTS):
             self._ready.set_exception(WorkbenchError(f"no slot can start: {failure}"))
         else:
-            self._spawn(self._start_later(slot, min(0.1 * 2**self._failed_starts, 10.0)))
+            self._spawn(self._start(slot, min(0.1 * 2**self._failed_starts, 10.0)))
 
-    @staticmethod
-    async def _start_later(slot: Slot, delay: float) -> None:
+    async def _start(self, slot: Slot, delay: float = 0.0) -> None:
         await asyncio.sleep(delay)
-        await slot.start()
+        try:
+            await slot.restart()
+        except (OSError, EOFError) as error:  # no memory, no file descriptors, or the fork server has died
+            self.slot_failed(slot, Failure(type=type(error).__name__, message=str(error)), "")
 
     def slot_reported(self, slot: Slot, report: wire.Report, output: str) -> None:
         """Send an attempt's outcome, and give the slot the next task."""
         job = self._jobs.pop(slot.number)
         self._roster.ended(job)
-        self._pace.ended((utcnow() - self._began[job.task.task_id]).total_seconds())
+        self._pace.ended(_seconds_since(job.began))
         outcome = self._outcome(job, report.status, slot.number, failure=report.failure, output=output)
         peak = max(report.peak_memory or 0, slot.peak) or None
         self._conclude(
             job, msgspec.structs.replace(outcome, result=report.result, summary=report.summary, peak_memory=peak)
         )
         if self._options.recycle_after is not None and slot.done >= self._options.recycle_after:
-            self._spawn(slot.restart())
+            self._spawn(self._start(slot))
         else:
             self._free(slot)
 
     def slot_died(self, slot: Slot, failure: Failure, exit_signal: int | None, output: str) -> None:
         """Send the outcome of the attempt that a child took with it, and start another child."""
         logger.warning("slot %d: %s", slot.number, failure)
+        self._roster.gone(slot.number)
         job = self._jobs.pop(slot.number, None)
         if job is not None:
             self._roster.ended(job)
@@ -328,10 +332,10 @@ class Worker:
             self._conclude(
                 job, msgspec.structs.replace(outcome, exit_signal=exit_signal, peak_memory=slot.peak or None)
             )
-        self._spawn(slot.start())
+        self._spawn(self._start(slot))
 
     def _free(self, slot: Slot) -> None:
-        if (job := self._roster.freed(slot.number)) is not None:
+        if slot.takes_tasks and (job := self._roster.freed(slot.number)) is not None:
             self._run(job)
 
     # --- outcomes ---------------------------------------------------------------------------------
@@ -348,7 +352,7 @@ class Worker:
             status=status,
             worker=self.name,
             slot=slot,
-            started_at=self._began.pop(task.task_id, None),
+            started_at=job.began,
             finished_at=utcnow(),
             failure=failure,
             output=output,
@@ -387,19 +391,23 @@ class Worker:
         def waits(done: asyncio.Future[None]) -> None:
             if not done.cancelled() and done.exception() is None:
                 self._finish(job, told)
+            else:
+                self._settle(job, done)
 
         waiting.add_done_callback(waits)
 
     def _settle(self, job: WorkerJob, done: asyncio.Future[Any]) -> None:
-        delivery = self._roster.settled(job)
+        deliveries = self._roster.settled(job)
         self._settled.set()
-        if delivery is not None:
+        for delivery in deliveries:
             self._ack(delivery, done)
 
     def _ack(self, delivery: Delivery, done: asyncio.Future[Any]) -> None:
-        if done.cancelled() or done.exception() is not None or self._consumer is None:
-            return  # not confirmed: the broker will deliver it again
-        self._consumer.ack(delivery)
+        assert self._consumer is not None
+        if done.cancelled() or done.exception() is not None:
+            self._consumer.reject(delivery)  # what is kept unacknowledged counts against the prefetch
+        else:
+            self._consumer.ack(delivery)
 
     # --- what is told from time to time -----------------------------------------------------------
 
@@ -419,6 +427,8 @@ class Worker:
         logger.info("%s takes %s tasks in %d slots", self.name, ", ".join(self.families), self._options.slots)
 
     def _beat(self) -> None:
+        if self._publisher.connection.state is not ConnectionState.OPEN:
+            return  # old heartbeats are no news, and would pile up
         memory = resident_memory(os.getpid()) + sum(resident_memory(slot.pid) for slot in self._slots if slot.pid)
         beat = WorkerHeartbeat(worker=self.name, busy=self._roster.busy, memory=memory, done=self._done, at=utcnow())
         self._tell("worker.heartbeat", messages.encode(beat))
@@ -436,13 +446,10 @@ class Worker:
         assert self._consumer is not None
         while True:
             await asyncio.sleep(PACE)
-            now = utcnow()
-            oldest = max(
-                ((now - self._began[job.task.task_id]).total_seconds() for job in self._jobs.values()), default=0.0
-            )
+            oldest = max((_seconds_since(job.began) for job in self._jobs.values()), default=0.0)
             if self._pace.too_many(oldest, self._roster.waiting):
                 await self._consumer.hold_ahead(0)
-                for delivery in self._roster.give_back(lambda delivery: delivery.ahead):
+                for delivery in self._roster.give_back(_may_go):
                     self._consumer.reject(delivery)
             else:
                 await self._consumer.hold_ahead(self._pace.ahead())
@@ -450,6 +457,14 @@ class Worker:
     def _check_memory(self) -> None:
         for number in list(self._jobs):
             self._slots[number - 1].check_memory()
+
+
+def _may_go(delivery: Delivery) -> bool:
+    return delivery.ahead and delivery.count < MOST_GIVEN_BACK
+
+
+def _seconds_since(began: datetime | None) -> float:
+    return (utcnow() - began).total_seconds() if began is not None else 0.0
 
 
 def _scratch_directory(settings: Settings, name: str) -> Path:

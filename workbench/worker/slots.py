@@ -82,6 +82,7 @@ class Slot:
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._ready = False
+        self._exiting = False
 
     def __repr__(self) -> str:
         return f"<Slot {self.number}: pid {self.pid}>"
@@ -91,13 +92,18 @@ class Slot:
         """The child's process id."""
         return self._process.pid if self._process else None
 
+    @property
+    def takes_tasks(self) -> bool:
+        """Whether its child is up; where it isn't, `slot_ready` follows once there is another."""
+        return self._ready and not self._exiting and not self._stopping
+
     async def start(self) -> None:
         """Fork a child. It reports itself ready."""
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         heard, said = socket.socketpair()
         self.done = 0
-        self._ready = False
+        self._ready = self._exiting = False
         self._killed_for = None
         process = self._processes.Process(
             target=child.main, args=(theirs, said, msgspec.msgpack.encode(self._config)), name=f"slot-{self.number}"
@@ -108,8 +114,8 @@ class Slot:
         self._process = process
         self._output = _Output(heard)
         self._output.start()
-        loop.add_reader(process.sentinel, self._on_exit)
         self._transport, _ = await loop.create_connection(lambda: _Frames(self._on_frame), sock=ours)
+        loop.add_reader(process.sentinel, self._on_exit)
 
     def run(self, body: bytes, timeout: float | None) -> None:
         """Hand the child a task; it must have none."""
@@ -146,7 +152,7 @@ class Slot:
             )
 
     async def restart(self) -> None:
-        """Replace an idle child by a fresh one."""
+        """Replace an idle child, where there is one, by a fresh one."""
         await self.stop()
         self._stopping = False
         await self.start()
@@ -200,7 +206,14 @@ class Slot:
         process = self._process
         if process is None or self._stopping:
             return
-        asyncio.get_running_loop().remove_reader(process.sentinel)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(process.sentinel)
+        self._exiting = True
+        loop.call_soon(self._exited, process)  # what it has said before may be read in this turn of the loop
+
+    def _exited(self, process: ForkServerProcess) -> None:
+        if process is not self._process or self._stopping:
+            return
         process.join()
         code = process.exitcode
         exit_signal = -code if code is not None and code < 0 else None

@@ -1,0 +1,116 @@
+"""`convert.split`, `convert.concat` and `convert.pages`: several files into one, and one into several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.feather
+import pytest
+from PIL import Image
+
+from workbench.core.errors import InvalidArguments
+from workbench.operations import convert
+from workbench.values.refs import FileRef
+
+
+def ref(path: Path) -> FileRef:
+    return FileRef(str(path), path.name)
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"n": range(100_001), "x": np.linspace(0, 1, 100_001), "s": [f"r{i % 7}" for i in range(100_001)]}
+    )
+
+
+@pytest.mark.parametrize("to", [None, "csv", "jsonl", "parquet", "feather"])
+def test_the_parts_of_a_table_have_so_many_rows_each_and_are_it_together(
+    frame: pd.DataFrame, tmp_path: Path, to: str | None
+) -> None:
+    source = tmp_path / "table.parquet"
+    frame.to_parquet(source, row_group_size=30_000)
+    parts = convert.split(ref(source), 40_000, to=to)
+    assert [part.name for part in parts] == [f"table-000{n}.{to or 'parquet'}" for n in (1, 2, 3)]
+    read = {"csv": pd.read_csv, "jsonl": lambda p: pd.read_json(p, lines=True), "feather": pyarrow.feather.read_feather}
+    frames = [read.get(to or "", pd.read_parquet)(part) for part in parts]
+    assert [len(one) for one in frames] == [40_000, 40_000, 20_001]
+    pd.testing.assert_frame_equal(pd.concat(frames, ignore_index=True), frame, check_dtype=False)
+
+
+def test_a_csv_is_split_without_its_cells_being_changed(tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    source.write_text("zip,x\n00123,1.50\n00124,2\n00125,3\n")
+    first, second = convert.split(ref(source), 2)
+    assert first.read_text() == "zip,x\n00123,1.50\n00124,2\n"
+    assert second.read_text() == "zip,x\n00125,3\n"
+
+
+def test_a_table_without_rows_is_split_into_one_file_without_rows(tmp_path: Path) -> None:
+    source = tmp_path / "t.parquet"
+    pd.DataFrame({"a": pd.Series([], dtype="int64")}).to_parquet(source)
+    (only,) = convert.split(ref(source), 5)
+    assert pd.read_parquet(only).empty
+
+
+def test_a_text_whose_later_rows_contradict_the_first_is_split_as_the_wider_type(tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    source.write_text("a\n" + "1\n" * 3_000_000 + "x\n")
+    parts = convert.split(ref(source), 1_500_000, to="parquet")
+    assert [len(pd.read_parquet(part)) for part in parts] == [1_500_000, 1_500_000, 1]
+    assert pd.read_parquet(parts[0])["a"].iloc[0] == "1"
+
+
+def test_rows_have_to_be_positive(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    with pytest.raises(InvalidArguments, match="rows"):
+        convert.split(ref(tmp_path / "t.csv"), 0)
+
+
+def test_tables_of_different_formats_are_put_below_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("k,v\na,1\nb,2\n")
+    (tmp_path / "b.jsonl").write_text('{"v": 3.5, "k": "c"}\n')
+    pd.DataFrame({"k": ["d"], "v": [4]}).to_parquet(tmp_path / "c.parquet")
+    sources = [ref(tmp_path / name) for name in ("a.csv", "b.jsonl", "c.parquet")]
+    joined = pd.read_parquet(convert.concat(sources, "parquet"))
+    assert joined["k"].tolist() == ["a", "b", "c", "d"]
+    assert joined["v"].tolist() == [1.0, 2.0, 3.5, 4.0]
+    assert list(joined.columns) == ["k", "v"]
+
+
+def test_tables_that_differ_in_their_columns_are_refused_with_the_difference(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("k,v\na,1\n")
+    (tmp_path / "b.csv").write_text("k,w\na,1\n")
+    with pytest.raises(InvalidArguments, match="differ in the columns v, w"):
+        convert.concat([ref(tmp_path / "a.csv"), ref(tmp_path / "b.csv")], "csv")
+    with pytest.raises(InvalidArguments, match="at least one"):
+        convert.concat([], "csv")
+
+
+def test_types_that_nothing_holds_together_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"k": [1]}).to_parquet(tmp_path / "a.parquet")
+    pd.DataFrame({"k": ["x"]}).to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(InvalidArguments, match=r"'k' is int64 in a\.parquet"):
+        convert.concat([ref(tmp_path / "a.parquet"), ref(tmp_path / "b.parquet")], "parquet")
+
+
+def test_images_become_the_pages_of_a_document(tmp_path: Path) -> None:
+    images = [Image.new("RGBA", (300, 200), (255, 0, 0, 0)), Image.new("L", (100, 150), 7), Image.new("CMYK", (50, 50))]
+    tiff = convert.pages(images, "tiff", output=str(tmp_path / "out.tiff"))
+    with Image.open(tiff) as document:
+        assert document.n_frames == 3
+        assert document.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+        document.seek(1)
+        assert document.size == (100, 150)
+    pdf = convert.pages(images, resolution=100).read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") == 3
+
+
+def test_pages_need_images_and_a_resolution() -> None:
+    with pytest.raises(InvalidArguments, match="at least one"):
+        convert.pages([])
+    with pytest.raises(InvalidArguments, match="resolution"):
+        convert.pages([Image.new("L", (9, 9))], resolution=0)
