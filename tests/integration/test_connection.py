@@ -11,6 +11,7 @@ from tests.support import rabbitmqctl, until
 from workbench.broker import ConnectionState, Consumer, Delivery, Lock, Outgoing, Publisher, RpcCaller, Topology
 from workbench.broker.node import Node
 from workbench.broker.session import open_session
+from workbench.broker.topology import Queue
 from workbench.core.errors import BrokerRefused, BrokerUnavailable, TrackerUnavailable
 
 
@@ -310,5 +311,87 @@ def test_a_request_that_nobody_answers_is_an_error_in_the_time_given(node: Node,
             await publisher.connection.wait_open(20)
             with pytest.raises(TrackerUnavailable, match="no answer from the tracker within"):
                 await caller.ask(b"anyone?", timeout=0.2)
+
+    asyncio.run(run())
+
+
+def test_holding_ahead_by_turns_takes_no_further_channels_and_gives_nothing_back(
+    node: Node, topology: Topology
+) -> None:
+    async def run() -> None:
+        queue = topology.task_queue("image")
+        got: list[Delivery] = []
+        consumer = Consumer(node.url, topology, name="c", queues={queue: 1}, on_delivery=got.append)
+        async with Publisher(node.url, topology, name="p") as publisher:
+            await asyncio.gather(*[publisher.publish_nowait(message) for message in messages(topology, 400)])
+        async with consumer:
+            await consumer.connection.wait_open(20)
+            for _ in range(30):
+                await consumer.hold_ahead(10)
+                await consumer.hold_ahead(0)
+            assert consumer._session is not None
+            assert len(consumer._session._connection._channels) <= 3
+            assert len({delivery.message_id for delivery in got}) == len(got)
+            assert all(delivery.count == 0 for delivery in got)
+
+    asyncio.run(run())
+
+
+def test_a_pause_in_the_middle_of_holding_ahead_is_a_pause(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        queue = topology.task_queue("image")
+        got: list[Delivery] = []
+        consumer = Consumer(node.url, topology, name="c", queues={queue: 1}, on_delivery=got.append)
+        async with Publisher(node.url, topology, name="p") as publisher, consumer:
+            await consumer.connection.wait_open(20)
+            holding = asyncio.ensure_future(consumer.hold_ahead(10))
+            await asyncio.sleep(0)
+            await consumer.pause()
+            await holding
+            await asyncio.gather(*[publisher.publish_nowait(message) for message in messages(topology, 5)])
+        assert got == []
+
+    asyncio.run(run())
+
+
+def test_a_declaration_that_is_refused_leaves_later_ones_and_answers_possible(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        async with Publisher(node.url, topology, name="p") as publisher:
+            await publisher.connection.wait_open(20)
+            with pytest.raises(BrokerUnavailable, match="406"):
+                await publisher.declare([Queue(name=topology.task_queue("image"))])
+            await until(lambda: publisher._replies is not None and publisher._replies.is_open)
+            await publisher.declare(topology.family("other"))
+
+    asyncio.run(run())
+
+
+def test_a_message_that_can_never_be_sent_fails_and_the_others_go_on(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        async with Publisher(node.url, topology, name="p") as publisher:
+            await publisher.connection.wait_open(20)
+            with pytest.raises(BrokerUnavailable):
+                await asyncio.wait_for(publisher.publish(Outgoing(topology.submit, "x" * 300, b"")), 5)
+            await asyncio.wait_for(publisher.publish(messages(topology, 1)[0]), 5)
+
+    asyncio.run(run())
+
+
+def test_a_part_that_fails_to_set_itself_up_does_not_end_the_reconnecting(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        opened = 0
+
+        def on_open() -> None:
+            nonlocal opened
+            opened += 1
+            if opened == 1:
+                raise RuntimeError("a mistake")
+
+        queues = {topology.task_queue("image"): 1}
+        async with Consumer(
+            node.url, topology, name="c", queues=queues, on_delivery=lambda _delivery: None, on_open=on_open
+        ) as consumer:
+            await consumer.connection.wait_open(20)
+            assert opened == 2
 
     asyncio.run(run())

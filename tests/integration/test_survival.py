@@ -247,3 +247,24 @@ def test_a_worker_for_a_family_without_operations_ends_and_says_so(cluster: wb.L
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "no operation of the family 'imgae' is known here" in done.stderr.replace("\n", " ")
+
+
+def test_a_result_whose_retention_time_is_over_has_expired_and_its_record_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORKBENCH_RETENTION", "1.5")
+    with wb.LocalCluster(workers=1, slots=1, families=["text"], include=[OPERATIONS]) as cluster:
+        with cluster.client() as client:
+            task = client.submit("text.wordcount", "gone soon")
+            assert task.result(PATIENCE) == 2
+        with cluster.client() as other:
+
+            def expired() -> bool:
+                try:
+                    other.get(task.id).result(PATIENCE)
+                except wb.ResultExpired:
+                    return True
+                return False
+
+            wait_until(expired)
+            assert other.get(task.id).status().state is State.SUCCEEDED

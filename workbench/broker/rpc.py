@@ -63,6 +63,12 @@ class RpcCaller:
         finally:
             del self._open[correlation_id]
 
+    def close(self) -> None:
+        """Tell whoever waits for an answer that none will come."""
+        for request in self._open.values():
+            if not request.answer.done():
+                request.answer.set_exception(TrackerUnavailable("the connection was closed before an answer came"))
+
     def ask_again(self) -> None:
         """Send whatever is open once more: the tracker that had it may be gone."""
         for correlation_id, request in self._open.items():

@@ -28,6 +28,8 @@ HOLD = 20.0
 PATIENCE = 2
 """Unanswered requests for an outcome (about half a minute each) before whoever waits is told."""
 BATCH = 500
+PAUSE = 1.0
+"""Seconds before the next request for outcomes where an answer had none."""
 
 
 class Engine:
@@ -95,27 +97,30 @@ class Engine:
 
     def publish(self, publications: Sequence[Outgoing], timeout: float) -> Future[None]:
         """Publish; done once all are confirmed, failed with `BrokerUnavailable` after `timeout` seconds."""
-        if self._closed:
-            raise BrokerUnavailable("this client is closed; make a new one")
+        self._check_open()
         return self._thread.run(self._publish(publications, timeout))
 
     def declare(self, declarations: Iterable[Declaration]) -> Future[None]:
         """Declare more of the topology, on this and each later connection."""
+        self._check_open()
         return self._thread.run(self._publisher.declare(tuple(declarations)))
 
     def ask(self, request: rpc.AnyRequest, timeout: float) -> Future[rpc.AnyAnswer]:
         """Ask the tracker; fails with `TrackerUnavailable` after `timeout` seconds."""
-        if self._closed:
-            raise BrokerUnavailable("this client is closed; make a new one")
+        self._check_open()
         return self._thread.run(self._ask(request, timeout))
 
     def wait(self, waiting: Waiting, timeout: float | None) -> Future[messages.TaskFinished]:
         """Wait for a task's outcome; fails with `TimeoutError` after `timeout` seconds."""
+        self._check_open()
         return self._thread.run(self._wait(waiting, timeout))
 
     def watch(self, waiting: Waiting) -> None:
         """See to it that the outcome of a task arrives, also where the task is somebody else's."""
-        if not waiting.addressed and not waiting.watched and not waiting.future.done():
+        if waiting.future.done():
+            return
+        self._check_open()
+        if not waiting.addressed and not waiting.watched:
             waiting.watched = True
             self._thread.loop.call_soon_threadsafe(self._spawn_watcher, [waiting.task_id])
 
@@ -123,8 +128,14 @@ class Engine:
         """Close the connections and end the thread. May be called twice."""
         if not self._closed:
             self._closed = True
-            self._thread.run(self._close()).result(20)
-            self._thread.stop()
+            try:
+                self._thread.run(self._close()).result(20)
+            finally:
+                self._thread.stop()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BrokerUnavailable("this client is closed; make a new one")
 
     # --- on the loop ------------------------------------------------------------------------------
 
@@ -181,15 +192,19 @@ class Engine:
             request = rpc.GetOutcomes(task_ids=tuple(left), timeout=HOLD)
             try:
                 answer = await self._ask(request, HOLD + 10)
-            except TrackerUnavailable as error:
+            except WorkbenchError as error:  # no answer, or one that says what is wrong
                 silent += 1
                 if silent >= PATIENCE:
                     for task_id in left:
-                        self.room.failed(task_id, error)
+                        self.room.unanswered(task_id, error)
+                if not isinstance(error, TrackerUnavailable):
+                    await asyncio.sleep(PAUSE)
                 continue
             silent = 0
             assert isinstance(answer, rpc.Outcomes)
             self.room.answered(answer)
+            if not answer.ended:
+                await asyncio.sleep(PAUSE)
 
     def _is_open(self, task_id: str) -> bool:
         waiting = self.room.find(task_id)
@@ -198,7 +213,7 @@ class Engine:
     def _on_delivery(self, delivery: Delivery) -> None:
         try:
             event = messages.decode(delivery.body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeError) as error:
             logger.warning("an event can't be read: %s", error)
             return
         match event:
@@ -224,8 +239,14 @@ class Engine:
         for watcher in self._watchers:
             watcher.cancel()
         await self._publisher.close()
+        self._caller.close()
         if self._consumer is not None:
             await self._consumer.close()
+        for task_id in self.room.open():
+            self.room.failed(task_id, BrokerUnavailable("this client was closed while the task was waited for"))
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:  # their callers learn the reason, not that they were cancelled
+            await asyncio.wait(others, timeout=1.0)
 
 
 async def _outcome(work: asyncio.Future[None] | object) -> BrokerUnavailable | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.client import bridge
 from workbench.client.outcomes import Waiting, result_of
-from workbench.core.errors import ResultTimeout, WorkbenchError
+from workbench.core.errors import ResultTimeout, TrackerUnavailable, WorkbenchError
 from workbench.core.messages import TaskFinished
 from workbench.core.states import TaskRecord
 from workbench.values import codecs
@@ -75,11 +75,15 @@ class TaskHandle:
             If the tracker has no such task, or no longer its result.
         """
         client, waiting = self._watched()
-        try:
-            outcome = await bridge.wait(client.engine.wait(waiting, timeout))
-        except TimeoutError:
-            raise self._timed_out(timeout) from None
-        return self._value(client, outcome)
+        if not waiting.future.done():
+            ending = client.engine.wait(waiting, timeout)
+            try:
+                await bridge.wait(ending)
+            except TimeoutError:
+                raise self._timed_out(timeout) from None
+            finally:
+                ending.cancel()  # where this wait was cancelled, nothing may hold on to the task for it
+        return self._value(client, waiting.future.result())
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the result, blocking the calling thread. As `wait` in all else."""
@@ -120,6 +124,8 @@ class TaskHandle:
 
     def _watched(self) -> tuple[Client, Waiting]:
         client, waiting = self._attached()
+        if waiting.future.done() and isinstance(waiting.future.exception(), TrackerUnavailable):
+            waiting = self._waiting = client.engine.room.enter(self.id)  # it may be back
         client.engine.watch(waiting)
         return client, waiting
 

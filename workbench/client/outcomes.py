@@ -6,6 +6,7 @@ tracker has them.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from concurrent.futures import Future
 
@@ -25,30 +26,37 @@ from workbench.core.rpc import Outcomes
 class Waiting:
     """The outcome of one task, once it is known."""
 
-    __slots__ = ("__weakref__", "addressed", "future", "task_id", "watched")
+    __slots__ = ("__weakref__", "addressed", "future", "missed", "task_id", "watched")
 
     def __init__(self, task_id: str, *, addressed: bool) -> None:
         self.task_id = task_id
         self.addressed = addressed  # the broker sends its outcome to this client by itself
         self.watched = False  # the tracker is being asked for it
+        self.missed = 0  # times the tracker didn't know of it
         self.future: Future[TaskFinished] = Future()
 
 
+MOST_MISSES = 10
+"""Times the tracker may not know of a task that the broker took from this very client: it may be on its way there."""
+
+
 class WaitingRoom:
-    """Every task that somebody here holds on to."""
+    """Every task that somebody here holds on to. May be used from any thread."""
 
     def __init__(self) -> None:
         self._waiting: weakref.WeakValueDictionary[str, Waiting] = weakref.WeakValueDictionary()
+        self._entering = threading.Lock()
 
     def __len__(self) -> int:
-        return sum(1 for waiting in list(self._waiting.values()) if not waiting.future.done())
+        return len(self.open())
 
     def enter(self, task_id: str, *, addressed: bool = False) -> Waiting:
         """Return the one `Waiting` of a task, made if there is none."""
-        found = self._waiting.get(task_id)
-        if found is None:
-            found = self._waiting[task_id] = Waiting(task_id, addressed=addressed)
-        return found
+        with self._entering:
+            found = self._waiting.get(task_id)
+            if found is None:
+                found = self._waiting[task_id] = Waiting(task_id, addressed=addressed)
+            return found
 
     def find(self, task_id: str) -> Waiting | None:
         """Return the task's `Waiting`, where somebody holds one."""
@@ -56,7 +64,9 @@ class WaitingRoom:
 
     def open(self) -> list[str]:
         """Return the ids of all tasks that haven't ended as far as is known here."""
-        return [waiting.task_id for waiting in list(self._waiting.values()) if not waiting.future.done()]
+        # `valuerefs` is a copy, made at once; to iterate over the values fails where another thread enters a task.
+        held = [reference() for reference in self._waiting.valuerefs()]
+        return [waiting.task_id for waiting in held if waiting is not None and not waiting.future.done()]
 
     def ended(self, outcome: TaskFinished) -> None:
         """Take an outcome; a second one for the same task, and one that isn't an end, is ignored."""
@@ -69,6 +79,9 @@ class WaitingRoom:
         for outcome in answer.ended:
             self.ended(outcome)
         for task_id in answer.unknown:
+            if (waiting := self.find(task_id)) is not None and waiting.addressed and waiting.missed < MOST_MISSES:
+                waiting.missed += 1
+                continue
             self._fail(
                 task_id,
                 TaskNotFound(
@@ -78,6 +91,11 @@ class WaitingRoom:
             )
         for task_id in answer.expired:
             self._fail(task_id, ResultExpired(f"the result of task {task_id} has been swept after its retention time"))
+
+    def unanswered(self, task_id: str, error: Exception) -> None:
+        """Let whoever waits for somebody else's task know; what is addressed to this client still comes by itself."""
+        if (waiting := self.find(task_id)) is not None and not waiting.addressed:
+            self._fail(task_id, error)
 
     def failed(self, task_id: str, error: Exception) -> None:
         """Let whoever waits for a task know that nothing can be learnt about it."""

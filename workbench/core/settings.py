@@ -15,6 +15,7 @@ import msgspec
 from workbench.core.errors import NoWorkbench, WorkbenchError
 
 STATE_FILE = "workbench.json"
+RETENTION = 7 * 24 * 3600.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Absolute directories that notebook and workers share: files below them travel by path.
     database
         The tracker's, as an SQLAlchemy URL.
+    retention
+        Seconds a result is kept after its task has ended; the record stays.
     """
 
     broker_url: str
@@ -40,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: str = ""
     roots: tuple[str, ...] = ()
     database: str = ""
+    retention: float = RETENTION
 
     @classmethod
     def load(
@@ -72,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             store=environ.get("WORKBENCH_STORE", base.store),
             roots=_roots(environ["WORKBENCH_ROOTS"]) if "WORKBENCH_ROOTS" in environ else base.roots,
             database=environ.get("WORKBENCH_DATABASE", base.database),
+            retention=retention_of(environ) if "WORKBENCH_RETENTION" in environ else base.retention,
         )
 
     def as_environ(self) -> dict[str, str]:
@@ -82,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "WORKBENCH_STORE": self.store,
             "WORKBENCH_ROOTS": os.pathsep.join(self.roots),
             "WORKBENCH_DATABASE": self.database,
+            "WORKBENCH_RETENTION": str(self.retention),
         }
 
 
@@ -116,3 +122,21 @@ def read_state(directory: str | Path) -> RunningState | None:
 
 def _roots(text: str) -> tuple[str, ...]:
     return tuple(str(Path(part).absolute()) for part in text.split(os.pathsep) if part)
+
+
+def retention_of(environ: Mapping[str, str] = os.environ) -> float:
+    """Return the seconds that results are kept: `WORKBENCH_RETENTION`, or seven days.
+
+    Raises
+    ------
+    WorkbenchError
+        If it isn't a number above zero.
+    """
+    text = environ.get("WORKBENCH_RETENTION", "")
+    try:
+        seconds = float(text) if text else RETENTION
+    except ValueError:
+        seconds = -1.0
+    if not seconds > 0:
+        raise WorkbenchError(f"WORKBENCH_RETENTION takes a number of seconds above zero, got {text!r}")
+    return seconds

@@ -12,7 +12,7 @@ import msgspec
 
 from workbench.core import routing
 from workbench.core.errors import InvalidArguments
-from workbench.core.settings import Settings
+from workbench.core.settings import RETENTION, Settings, retention_of
 
 TRACKER = "tracker"
 _MAX_DELAY = 30.0
@@ -54,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     database: str
     roots: tuple[str, ...] = ()
+    retention: float = RETENTION
     temporary: bool = False
 
     @property
@@ -63,7 +64,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def settings(self, broker_url: str) -> Settings:
         """Return the settings of the services and clients, once the broker's address is known."""
-        return Settings(broker_url=broker_url, store=self.store, roots=self.roots, database=self.database)
+        return Settings(
+            broker_url=broker_url,
+            store=self.store,
+            roots=self.roots,
+            database=self.database,
+            retention=self.retention,
+        )
 
 
 def make_plan(
@@ -108,6 +115,7 @@ def make_plan(
         store=store or str(directory / "store"),
         database=database or f"sqlite:///{directory / 'tracker.sqlite'}",
         roots=tuple(str(Path(root).absolute()) for root in ((Path.cwd(),) if roots is None else roots)),
+        retention=retention_of(),
         temporary=temporary,
     )
 

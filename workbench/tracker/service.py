@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -28,7 +30,7 @@ from workbench.core.settings import Settings, default_directory
 from workbench.tracker import deadletters
 from workbench.tracker.batch import Received
 from workbench.tracker.batcher import Batcher
-from workbench.tracker.database import Database, Unrecordable
+from workbench.tracker.database import Database, DatabaseUnavailable, Unrecordable
 from workbench.tracker.deadletters import DeadLetter
 from workbench.tracker.rpc import Answers
 from workbench.tracker.waiting import Waiting
@@ -42,6 +44,7 @@ RPC_PREFETCH = 256
 MOST_REQUESTS = 12_000  # open at once, the parked ones included
 WARM_UP = 5.0  # seconds after taking over in which the queue may hold what happened meanwhile
 DRAIN_TIMEOUT = 10.0
+SWEEP = 3600.0
 
 
 class Refused(NamedTuple):
@@ -113,6 +116,8 @@ class Tracker:
             database, self._waiting, thread=self._reader, settings=settings, name=name, behind=self._behind
         )
         self._requests: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._retention = settings.retention
         self._warm_at = 0.0
         self._publisher = Publisher(
             settings.broker_url,
@@ -142,6 +147,7 @@ class Tracker:
         self._letters.start()
         await self._publisher.__aenter__()
         await self._consumer.__aenter__()
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         return self
 
     async def __aexit__(
@@ -151,6 +157,8 @@ class Tracker:
 
     async def close(self) -> None:
         """Take nothing more, finish and acknowledge what was taken, and let go of the broker. May be called twice."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         await self._consumer.pause()
         finished = await asyncio.gather(self._letters.close(DRAIN_TIMEOUT), self._facts.close(DRAIN_TIMEOUT))
         if not all(finished):
@@ -187,6 +195,21 @@ class Tracker:
 
     def _behind(self) -> bool:
         return self._facts.behind or asyncio.get_running_loop().time() < self._warm_at
+
+    async def _sweep(self) -> None:
+        """Drop results whose retention time is over, now and again and again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            now = utcnow()
+            sweep = functools.partial(self._database.sweep, before=now - timedelta(seconds=self._retention), now=now)
+            try:
+                swept = await loop.run_in_executor(self._writer, sweep)
+            except DatabaseUnavailable as error:
+                logger.warning("results are not swept this time: %s", error)
+            else:
+                if swept:
+                    logger.info("swept the results of %d tasks", swept)
+            await asyncio.sleep(min(SWEEP, self._retention))
 
     # --- facts ------------------------------------------------------------------------------------
 

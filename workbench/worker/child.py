@@ -128,8 +128,9 @@ class Runner:
         except BaseException as error:  # a task may raise anything, SystemExit too: the slot goes on
             report = wire.Report(task_id=task.task_id, status=Status.FAILED, failure=describe(error))
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(ValueError, OSError):  # a task may have closed it
+                    stream.flush()
             if scratch.exists():
                 shutil.rmtree(scratch, ignore_errors=True)
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

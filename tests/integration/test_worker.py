@@ -1,0 +1,163 @@
+"""One worker in this process, on a real broker: what it does when its parts are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from tests.support import until
+from workbench.broker import Consumer, Delivery, Outgoing, Publisher, Topology
+from workbench.broker.node import Node
+from workbench.broker.topology import families
+from workbench.core.ids import new_task_id
+from workbench.core.messages import Status, Task, TaskFinished, TasksFinished, decode, encode, utcnow
+from workbench.core.settings import Settings
+from workbench.worker.service import Options, Worker
+
+OPERATIONS = "tests.integration.user_operations"
+
+
+def task(operation: str, *args: object, retries: int = 0) -> Task:
+    now = utcnow()
+    raw = tuple(msgspec.Raw(msgspec.msgpack.encode(arg)) for arg in args)
+    return Task(
+        task_id=new_task_id(),
+        operation=operation,
+        args=raw,
+        client="c",
+        submitted_at=now,
+        queued_at=now,
+        retries=retries,
+    )
+
+
+class Stage:
+    """A worker, tasks for it, and the outcomes it tells."""
+
+    def __init__(self, node: Node, topology: Topology, worker: Worker) -> None:
+        self.topology = topology
+        self.worker = worker
+        self.ended: list[TaskFinished] = []
+        self.publisher = Publisher(node.url, topology, name="submits", declare=families(topology, ("text", "bad")))
+        self.listener = Consumer(
+            node.url,
+            topology,
+            name="listens",
+            queues={topology.tracker_queue: 100},
+            on_delivery=self._on_delivery,
+        )
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        event = decode(delivery.body)
+        if isinstance(event, TasksFinished):
+            self.ended += event.outcomes
+        self.listener.ack(delivery)
+
+    async def submit(self, task: Task) -> None:
+        await self.publisher.publish(
+            Outgoing(self.topology.submit, task.operation, encode(task), message_id=task.task_id)
+        )
+
+    async def ends(self, task: Task) -> TaskFinished:
+        await until(lambda: any(outcome.task_id == task.task_id for outcome in self.ended), what=f"{task.operation}")
+        return next(outcome for outcome in self.ended if outcome.task_id == task.task_id)
+
+
+def play(
+    node: Node, topology: Topology, store: Path, scene: Callable[[Stage], Awaitable[None]], *, slots: int = 1
+) -> None:
+    async def run() -> None:
+        settings = Settings(broker_url=node.url, namespace=topology.namespace, store=str(store))
+        options = Options(families=("text", "bad"), include=(OPERATIONS,), slots=slots, grace=10.0)
+        async with Worker(settings, options) as worker:
+            stage = Stage(node, topology, worker)
+            async with stage.publisher, stage.listener:
+                await scene(stage)
+
+    asyncio.run(run())
+
+
+def test_a_slot_whose_child_was_killed_while_idle_runs_one_task_at_a_time_after_it(
+    node: Node, topology: Topology, tmp_path: Path
+) -> None:
+    async def scene(stage: Stage) -> None:
+        first = task("text.wordcount", "a b")
+        await stage.submit(first)
+        await stage.ends(first)
+        slot = stage.worker._slots[0]
+        pid = slot.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: slot.pid not in (None, pid) and slot.takes_tasks)
+        tasks = [task("text.sleep", 0.2) for _ in range(3)]
+        for each in tasks:
+            await stage.submit(each)
+        for each in tasks:
+            assert (await stage.ends(each)).status is Status.SUCCEEDED
+        await until(lambda: stage.worker._roster.held == 0)
+
+    play(node, topology, tmp_path, scene)
+
+
+def test_a_task_submitted_right_after_its_slots_child_was_killed_ends(
+    node: Node, topology: Topology, tmp_path: Path
+) -> None:
+    async def scene(stage: Stage) -> None:
+        for _ in range(3):
+            await until(lambda: stage.worker._slots[0].takes_tasks)
+            pid = stage.worker._slots[0].pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            each = task("text.wordcount", "a b")
+            await stage.submit(each)
+            await stage.ends(each)
+
+    play(node, topology, tmp_path, scene)
+
+
+def test_both_copies_of_a_task_are_acknowledged(node: Node, topology: Topology, tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        twice = task("text.sleep", 0.5)
+        await asyncio.gather(stage.submit(twice), stage.submit(twice))
+        await stage.ends(twice)
+        await until(lambda: stage.worker._roster.held == 0)
+        tasks = [task("text.sleep", 0.3) for _ in range(2)]
+        for each in tasks:
+            await stage.submit(each)
+        outcomes = [await stage.ends(each) for each in tasks]
+        starts = [outcome.started_at for outcome in outcomes]
+        assert abs((starts[0] - starts[1]).total_seconds()) < 0.25  # type: ignore[operator]  # both slots have work
+
+    play(node, topology, tmp_path, scene, slots=2)
+
+
+def test_an_error_whose_text_is_endless_or_no_utf8_is_told_as_any_other(
+    node: Node, topology: Topology, tmp_path: Path
+) -> None:
+    async def scene(stage: Stage) -> None:
+        long = task("bad.raises", "x" * 200_000)
+        await stage.submit(long)
+        outcome = await stage.ends(long)
+        assert outcome.failure is not None
+        assert outcome.failure.type == "ValueError"
+        assert len(outcome.failure.message) < 20_000
+
+    play(node, topology, tmp_path, scene)
+
+
+def test_a_drain_gives_back_what_was_still_on_its_way(node: Node, topology: Topology, tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        for number in range(300):
+            stage.publisher.publish_nowait(
+                Outgoing(topology.submit, "text.sleep", encode(task("text.sleep", 0.01 if number < 200 else 0.05)))
+            )
+        await until(lambda: len(stage.ended) > 30)
+        await asyncio.wait_for(stage.worker.drain(), 5)
+        assert stage.worker._roster.held == 0
+
+    play(node, topology, tmp_path, scene)
