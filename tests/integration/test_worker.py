@@ -94,11 +94,13 @@ def test_a_slot_whose_child_was_killed_while_idle_runs_one_task_at_a_time_after_
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         await until(lambda: slot.pid not in (None, pid) and slot.takes_tasks)
-        tasks = [task("text.sleep", 0.2) for _ in range(3)]
+        tasks = [task("text.sleep", 0.5), task("bad.raises", "as it should")]  # of two queues, so both are here at once
         for each in tasks:
             await stage.submit(each)
-        for each in tasks:
-            assert (await stage.ends(each)).status is Status.SUCCEEDED
+        slept, raised = [await stage.ends(each) for each in tasks]
+        assert slept.status is Status.SUCCEEDED
+        assert raised.failure is not None
+        assert raised.failure.message == "as it should"
         await until(lambda: stage.worker._roster.held == 0)
 
     play(node, topology, tmp_path, scene)

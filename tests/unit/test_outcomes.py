@@ -62,25 +62,21 @@ def test_a_silent_tracker_ends_the_wait_for_others_tasks_only() -> None:
         room.unanswered(task_id, TrackerUnavailable("it is silent"))
     with pytest.raises(TrackerUnavailable):
         theirs.future.result(0)
-    room.ended(outcome("mine"))
-    assert mine.future.result(0) == outcome("mine")
+    end = outcome("mine")
+    room.ended(end)
+    assert mine.future.result(0) is end
 
 
 def test_tasks_may_enter_while_the_open_ones_are_listed() -> None:
     room = WaitingRoom()
     held: list[Waiting] = []
-    stop = threading.Event()
 
     def enter() -> None:
-        while not stop.is_set():
-            held.append(room.enter(f"task {len(held)}"))
+        for number in range(50_000):
+            held.append(room.enter(f"task {number}"))
 
     thread = threading.Thread(target=enter)
     thread.start()
-    try:
-        for _ in range(200):
-            room.open()
-    finally:
-        stop.set()
-        thread.join()
+    while thread.is_alive():
+        room.open()
     assert len(room) == len(held)

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future
+from typing import Any, Protocol
 
 from workbench.client import bridge
+from workbench.client.engine import Engine
 from workbench.client.outcomes import Waiting, result_of
 from workbench.core.errors import ResultTimeout, TrackerUnavailable, WorkbenchError
 from workbench.core.messages import TaskFinished
 from workbench.core.states import TaskRecord
 from workbench.values import codecs
+from workbench.values.files import Files
 
-if TYPE_CHECKING:
-    from workbench.client.client import Client
+
+class Asker(Protocol):
+    """What a handle needs of its client."""
+
+    engine: Engine
+
+    @property
+    def files(self) -> Files:
+        """Which files can be referred to."""
+
+    def look_up(self, task_id: str, waiting: Waiting | None) -> Future[TaskRecord]:
+        """Ask for a task's record."""
 
 
 class TaskHandle:
@@ -29,7 +42,7 @@ class TaskHandle:
     """
 
     def __init__(
-        self, task_id: str, operation: str = "", *, client: Client | None = None, waiting: Waiting | None = None
+        self, task_id: str, operation: str = "", *, client: Asker | None = None, waiting: Waiting | None = None
     ) -> None:
         self.id = task_id
         self.operation = operation
@@ -114,7 +127,7 @@ class TaskHandle:
             return waiting.future.done()
         return client.look_up(self.id, waiting).result().state.terminal
 
-    def _attached(self) -> tuple[Client, Waiting]:
+    def _attached(self) -> tuple[Asker, Waiting]:
         if self._client is None or self._waiting is None:
             raise WorkbenchError(
                 f"task {self.id} was submitted by a Producer, which only sends. "
@@ -122,14 +135,14 @@ class TaskHandle:
             )
         return self._client, self._waiting
 
-    def _watched(self) -> tuple[Client, Waiting]:
+    def _watched(self) -> tuple[Asker, Waiting]:
         client, waiting = self._attached()
         if waiting.future.done() and isinstance(waiting.future.exception(), TrackerUnavailable):
             waiting = self._waiting = client.engine.room.enter(self.id)  # it may be back
         client.engine.watch(waiting)
         return client, waiting
 
-    def _value(self, client: Client, outcome: TaskFinished) -> Any:
+    def _value(self, client: Asker, outcome: TaskFinished) -> Any:
         return codecs.decode(result_of(outcome), client.files)
 
     def _timed_out(self, timeout: float | None) -> ResultTimeout:

@@ -17,7 +17,7 @@ from workbench.client.engine import Engine
 from workbench.client.group import TaskGroup
 from workbench.client.handle import TaskHandle
 from workbench.core import messages, routing
-from workbench.core.errors import InvalidArguments
+from workbench.core.errors import BrokerUnavailable, InvalidArguments
 from workbench.core.ids import new_name, new_task_id
 from workbench.core.messages import OperationSpec, Task, utcnow
 from workbench.core.settings import Settings
@@ -221,9 +221,18 @@ class Producer:
         family = routing.family_of(name)
         if operation is not None:
             if family not in routing.FAMILIES:
-                self.engine.declare(self._topology.family(family)).result(self._confirm_timeout)
+                self._declare(family)
             return operation.spec
         return self._foreign_spec(name)
+
+    def _declare(self, family: str) -> None:
+        try:
+            self.engine.declare(self._topology.family(family)).result(self._confirm_timeout)
+        except TimeoutError:
+            raise BrokerUnavailable(
+                f"the broker has not declared a queue for {family!r} within {self._confirm_timeout:g} s"
+                f"{': ' if self.engine.reason else ''}{self.engine.reason}"
+            ) from None
 
     def _foreign_spec(self, name: str) -> OperationSpec:
         """Return the spec of an operation that isn't registered here. A producer can't know what workers announce."""

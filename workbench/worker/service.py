@@ -251,7 +251,7 @@ class Worker:
     def _run(self, job: WorkerJob) -> None:
         assert job.slot is not None
         task, now = job.task, utcnow()
-        if task.expires_at is not None and task.expires_at < now:
+        if task.attempt == 1 and task.expires_at is not None and task.expires_at < now:
             self._drop_expired(job, job.slot)
             return
         self._jobs[job.slot] = job
