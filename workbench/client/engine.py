@@ -213,7 +213,7 @@ class Engine:
     def _on_delivery(self, delivery: Delivery) -> None:
         try:
             event = messages.decode(delivery.body)
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except msgspec.DecodeError as error:
             logger.warning("an event can't be read: %s", error)
             return
         match event:

@@ -134,10 +134,12 @@ class Producer:
         """
         seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
         for name, value in (("timeout", timeout), ("expires", seconds)):
-            if value is not None and not value > 0:
-                raise InvalidArguments(f"{name} takes a number of seconds above zero, got {value!r}")
-        if retries is not None and (not isinstance(retries, int) or retries < 0):
-            raise InvalidArguments(f"retries takes a whole number, zero or more, got {retries!r}")
+            if value is not None and not (isinstance(value, int | float) and 0 < value <= messages.LONGEST):
+                raise InvalidArguments(
+                    f"{name} takes a number of seconds above zero, up to {messages.LONGEST:.0e}, got {value!r}"
+                )
+        if retries is not None and not (isinstance(retries, int) and 0 <= retries <= messages.MOST_RETRIES):
+            raise InvalidArguments(f"retries takes a whole number from 0 to {messages.MOST_RETRIES:,}, got {retries!r}")
         if lane is not None:
             routing.check_word(lane, "lane")
         given = {

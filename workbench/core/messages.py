@@ -13,6 +13,15 @@ from typing import Annotated
 
 import msgspec
 
+# What a message may say, checked as it is read: a name becomes part of a path or a routing key, a number is counted on.
+Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
+ClientName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{0,60}\Z")]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+Attempt = Annotated[int, msgspec.Meta(ge=1, le=2_000_000)]
+MOST_RETRIES = 1_000_000
+LONGEST = 1e9
+"""Seconds, about thirty years."""
+
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
     """What every message has in common: how it is written."""
@@ -34,29 +43,29 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 class Task(Message, frozen=True, kw_only=True, tag="task"):
     """One submission of an operation, as it lies on a queue."""
 
-    task_id: str
-    operation: str
+    task_id: Name
+    operation: Annotated[str, msgspec.Meta(max_length=130)]
     args: tuple[msgspec.Raw, ...] = ()  # each encoded by values.codecs; only the child decodes them
     kwargs: dict[str, msgspec.Raw] = {}
-    client: Annotated[str, msgspec.Meta(max_length=60)]  # the submitter's name; outcomes' routing keys end in it
-    submitted_at: datetime
-    queued_at: datetime  # the same as submitted_at, but for later attempts
-    attempt: int = 1
-    lane: str | None = None
-    timeout: float | None = None  # seconds one attempt may run
-    retries: int = 0  # further attempts after the first one
-    expires_at: datetime | None = None
+    client: ClientName  # the submitter's name; outcomes' routing keys end in it
+    submitted_at: Time
+    queued_at: Time  # the same as submitted_at, but for later attempts
+    attempt: Attempt = 1
+    lane: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=LONGEST)] | None = None  # seconds one attempt may run
+    retries: Annotated[int, msgspec.Meta(ge=0, le=MOST_RETRIES)] = 0  # further attempts after the first one
+    expires_at: Time | None = None
     v: int = 1
 
 
 class TaskStarted(Message, frozen=True, kw_only=True, tag="task.started"):
     """A worker has handed a task to a slot."""
 
-    task_id: str
-    attempt: int
+    task_id: Name
+    attempt: Attempt
     worker: str
     slot: int
-    started_at: datetime
+    started_at: Time
 
 
 class TasksStarted(Message, frozen=True, kw_only=True, tag="tasks.started"):
@@ -78,22 +87,22 @@ class Status(StrEnum):
 class TaskFinished(Message, frozen=True, kw_only=True, tag="task.finished"):
     """An attempt has ended: the outcome event, which carries the result."""
 
-    task_id: str
-    operation: str
-    client: str
-    attempt: int
+    task_id: Name
+    operation: Annotated[str, msgspec.Meta(max_length=130)]
+    client: ClientName
+    attempt: Attempt
     status: Status
-    finished_at: datetime
+    finished_at: Time
     worker: str = ""
     slot: int | None = None
-    started_at: datetime | None = None
+    started_at: Time | None = None
     result: bytes | None = None  # encoded by values.codecs; large ones are references
     summary: str = ""
     failure: Failure | None = None
     output: str = ""  # printed and logged by the task, its last 64 KiB
     peak_memory: int | None = None  # bytes, of the child process while the task ran
     exit_signal: int | None = None  # where the child was killed
-    retry_at: datetime | None = None
+    retry_at: Time | None = None
 
 
 class TasksFinished(Message, frozen=True, kw_only=True, tag="tasks.finished"):
@@ -140,7 +149,7 @@ class WorkerOnline(Message, frozen=True, kw_only=True, tag="worker.online"):
     lane: str | None = None
     slots: int
     operations: tuple[OperationSpec, ...] = ()
-    at: datetime
+    at: Time
 
 
 class WorkerHeartbeat(Message, frozen=True, kw_only=True, tag="worker.heartbeat"):
@@ -150,21 +159,21 @@ class WorkerHeartbeat(Message, frozen=True, kw_only=True, tag="worker.heartbeat"
     busy: int  # slots that run something
     memory: int = 0  # bytes, of the worker and its children together
     done: int = 0  # attempts ended since it started
-    at: datetime
+    at: Time
 
 
 class WorkerOffline(Message, frozen=True, kw_only=True, tag="worker.offline"):
     """A worker has stopped in order."""
 
     worker: str
-    at: datetime
+    at: Time
 
 
 class TrackerOnline(Message, frozen=True, kw_only=True, tag="tracker.online"):
     """A tracker has taken over: whoever waits for an answer asks again."""
 
     tracker: str
-    at: datetime
+    at: Time
 
 
 Event = (
@@ -198,12 +207,18 @@ encode = _encoder.encode
 
 def decode_task(body: bytes) -> Task:
     """Read a task; raise `msgspec.DecodeError` (or its `ValidationError`) where `body` isn't one."""
-    return _task_decoder.decode(body)
+    try:
+        return _task_decoder.decode(body)
+    except (RecursionError, UnicodeError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def decode(body: bytes) -> Task | Event:
     """Read a task or an event; raise `msgspec.DecodeError` where `body` is neither."""
-    return _any_decoder.decode(body)
+    try:
+        return _any_decoder.decode(body)
+    except (RecursionError, UnicodeError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def utcnow() -> datetime:

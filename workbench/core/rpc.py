@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
@@ -37,7 +38,7 @@ class GetOutcomes(Request, frozen=True, kw_only=True, tag="outcomes.get"):
     """
 
     task_ids: tuple[str, ...]
-    timeout: float = 0.0  # seconds to hold the answer back
+    timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0  # seconds to hold the answer back
 
 
 class GetStats(Request, frozen=True, kw_only=True, tag="stats.get"):
@@ -130,9 +131,15 @@ encode = _encoder.encode
 
 def decode_request(body: bytes) -> AnyRequest:
     """Read a request; raise `msgspec.DecodeError` where `body` isn't one."""
-    return _request_decoder.decode(body)
+    try:
+        return _request_decoder.decode(body)
+    except (RecursionError, UnicodeError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def decode_answer(body: bytes) -> AnyAnswer:
     """Read an answer; raise `msgspec.DecodeError` where `body` isn't one."""
-    return _answer_decoder.decode(body)
+    try:
+        return _answer_decoder.decode(body)
+    except (RecursionError, UnicodeError) as error:
+        raise msgspec.DecodeError(str(error)) from error

@@ -30,7 +30,7 @@ def read(letter: DeadLetter) -> Task | TaskFinished | None:
     """Return the task or the outcome that has died; None where the letter is neither."""
     try:
         message = decode(letter.body)
-    except (msgspec.DecodeError, UnicodeError):
+    except msgspec.DecodeError:
         return None
     return message if isinstance(message, Task | TaskFinished) else None
 

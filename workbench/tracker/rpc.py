@@ -78,7 +78,7 @@ class Answers:
         """Answer one request; whatever goes wrong is an answer as well."""
         try:
             return encode_to_fit(await self._answer(rpc.decode_request(body)))
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except msgspec.DecodeError as error:
             return rpc.encode(rpc.Problem(message=f"the tracker can't read the request: {error}"))
         except WorkbenchError as error:
             logger.warning("a request could not be answered: %s", error)

@@ -30,7 +30,7 @@ from workbench.core.settings import Settings, default_directory
 from workbench.tracker import deadletters
 from workbench.tracker.batch import Received
 from workbench.tracker.batcher import Batcher
-from workbench.tracker.database import Database, DatabaseUnavailable, Unrecordable
+from workbench.tracker.database import Database, DatabaseUnavailable
 from workbench.tracker.deadletters import DeadLetter
 from workbench.tracker.rpc import Answers
 from workbench.tracker.waiting import Waiting
@@ -69,7 +69,7 @@ def record(database: Database, deliveries: Sequence[Delivery]) -> Recorded:
     for delivery in deliveries:
         try:
             readable.append((delivery, (decode(delivery.body), delivery.body)))
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except msgspec.DecodeError as error:
             refused.append(Refused(delivery, "Unreadable", f"the tracker can't read the message: {error}"))
     return Recorded(_apply(database, readable, refused), refused)
 
@@ -81,7 +81,9 @@ def _apply(
         return {}
     try:
         return database.apply([received for _, received in readable], now=utcnow())
-    except Unrecordable as error:
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:  # Unrecordable, or whatever a message nobody thought of may cause
         if len(readable) == 1:
             refused.append(Refused(readable[0][0], "Unrecordable", f"the tracker can't record the message: {error}"))
             return {}

@@ -242,7 +242,7 @@ class Worker:
     def _on_delivery(self, delivery: Delivery) -> None:
         try:
             task = messages.decode_task(delivery.body)
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except msgspec.DecodeError as error:
             self._bury(delivery, f"the message can't be read as a task: {error}")
             return
         if (job := self._roster.arrived(task, delivery.body, delivery)) is not None:
