@@ -76,7 +76,10 @@ def up(
     slots: Annotated[int, typer.Option(min=1, help="Tasks each of them runs at once.")] = 2,
     include: Include = None,
     root: Annotated[
-        list[Path] | None, typer.Option(help="A directory notebooks and workers share; by default the current one.")
+        list[Path] | None,
+        typer.Option(
+            help="A directory notebooks and workers share; by default the current one.", exists=True, file_okay=False
+        ),
     ] = None,
 ) -> None:
     """Start a private broker, a tracker and workers, and keep them running."""

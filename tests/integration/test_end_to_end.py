@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -436,6 +437,36 @@ def test_of_very_much_output_the_end_is_kept(client: wb.Client) -> None:
     assert "line 99999" in output
 
 
+def test_a_task_that_forks_returns_its_own_result_and_no_other_tasks(client: wb.Client) -> None:
+    assert client.submit("bad.forks").result(PATIENCE) == "the original's result"
+    later = client.map("text.sleep", [0.6, 0.6])
+    assert later.results(PATIENCE) == ["slept 0.6 s"] * 2
+
+
+@pytest.mark.parametrize("seconds", [0.0, 30.0])
+def test_what_a_task_has_started_ends_with_its_process(client: wb.Client, tmp_path: Path, seconds: float) -> None:
+    marks = tmp_path / "pid"
+    failure(client.with_options(timeout=1.0).submit("bad.leaves", str(marks), seconds))
+    pid = int(marks.read_text())
+    wait_until(lambda: not alive(pid), what=f"the end of {pid}")
+    goes_on(client)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has buried yet doesn't."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_parameter_that_is_a_path_gets_one_that_can_be_read(client: wb.Client, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("abc")
+    (tmp_path / "b.txt").write_text("de")
+    names = [str(tmp_path / "a.txt"), tmp_path / "b.txt"]
+    assert client.submit("text.size", names[0], others=names).result(PATIENCE) == 8
+
+
 def test_a_missing_file(client: wb.Client, tmp_path: Path) -> None:
     error = failure(client.submit("image.info", tmp_path / "missing.jpg"))
     assert "missing.jpg" in str(error)
@@ -473,12 +504,51 @@ def test_a_malformed_message_put_on_a_queue_by_hand_lies_among_the_dead_and_the_
     async def put() -> None:
         topology = Topology()
         async with Publisher(cluster.url, topology, name="by hand") as publisher:
-            for body in (b"", b"\xff\xfe", b"{}", b"\x80", os.urandom(2000)):
+            for body in bodies:
                 await publisher.publish(Outgoing("", topology.task_queue("text"), body, message_id="by-hand"))
+                await publisher.publish(Outgoing(topology.submit, "text.wordcount", body, message_id="by-hand"))
+                await publisher.publish(Outgoing(topology.events, "task.finished.x", body, message_id="by-hand"))
 
+    bodies = [b"", b"\xff\xfe", b"{}", b"\x80", os.urandom(2000), *hostile()]
+    before = dead_letters(cluster)
     asyncio.run(put())
     goes_on(client)
-    wait_until(lambda: dead_letters(cluster) >= 5)
+    # One each from the task queue, the submission and the tracker's copy of it, and the event.
+    wait_until(lambda: dead_letters(cluster) >= before + 4 * len(bodies))
+    task = client.submit("text.wordcount", "and the tracker goes on")
+    assert task.result(PATIENCE) == 5
+    wait_until(lambda: task.status().finished_at is not None)
+
+
+def hostile() -> list[bytes]:
+    """Return tasks that are bad to believe: ids that are paths, nesting that exhausts the stack, senseless numbers."""
+    now = "2026-01-01T00:00:00Z"
+    good = {
+        "type": "task",
+        "task_id": "t",
+        "operation": "text.wordcount",
+        "args": [],
+        "client": "c",
+        "submitted_at": now,
+        "queued_at": now,
+    }
+    bad: list[dict[str, object]] = [
+        {"task_id": "/tmp/victim"},
+        {"task_id": "../victim"},
+        {"task_id": "x" * 100_000},
+        {"client": "c" * 300},
+        {"client": "#"},
+        {"attempt": 2**63},
+        {"attempt": 0},
+        {"retries": 10**9},
+        {"timeout": float("nan")},
+        {"timeout": -1.0},
+        {"expires_at": "2026-01-01T00:00:00"},
+        {"queued_at": "2026-01-01T00:00:00"},
+    ]
+    nested = msgspec.msgpack.encode({**good, "args": None})
+    nested = nested.replace(b"\xa4args\xc0", b"\xa4args" + b"\x91" * 10_000 + b"\x01")
+    return [nested, *(msgspec.msgpack.encode({**good, **change}) for change in bad)]
 
 
 def test_an_unknown_operation_that_reaches_a_worker(client: wb.Client, cluster: wb.LocalCluster) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -122,3 +123,27 @@ def flaky(directory: str) -> int:
     if count == 1:
         raise OSError("the file server is away")
     return count
+
+
+@wb.operation("bad.forks")
+def forks() -> str:
+    """Fork, and let the copy return later than the original."""
+    if os.fork() == 0:
+        time.sleep(0.5)
+        return "the copy's result"
+    return "the original's result"
+
+
+@wb.operation("bad.leaves")
+def leaves(marks: str, seconds: float) -> int:
+    """Start a process that outlives the task."""
+    left = subprocess.Popen(["sleep", "600"])
+    Path(marks).write_text(str(left.pid))
+    time.sleep(seconds)
+    os._exit(1)
+
+
+@wb.operation("text.size")
+def size(path: Path, others: list[Path] | None = None) -> int:
+    """Return the length of files together."""
+    return sum(len(one.read_text()) for one in [path, *(others or [])])

@@ -17,7 +17,7 @@ from workbench.client.engine import Engine
 from workbench.client.group import TaskGroup
 from workbench.client.handle import TaskHandle
 from workbench.core import messages, routing
-from workbench.core.errors import BrokerUnavailable, InvalidArguments
+from workbench.core.errors import BrokerUnavailable, InvalidArguments, UnsupportedValue
 from workbench.core.ids import new_name, new_task_id
 from workbench.core.messages import OperationSpec, Task, utcnow
 from workbench.core.settings import Settings
@@ -243,9 +243,12 @@ class Producer:
         return _unchecked(name)
 
     def _task(self, spec: OperationSpec, args: tuple[object, ...], kwargs: dict[str, object]) -> Task:
-        bound_args, bound_kwargs = signature.bind(
-            spec, args, kwargs, functools.partial(arguments.to_wire, files=self.files)
-        )
+        try:
+            bound_args, bound_kwargs = signature.bind(
+                spec, args, kwargs, functools.partial(arguments.to_wire, files=self.files)
+            )
+        except RecursionError:
+            raise UnsupportedValue(f"{spec.name}: an argument is nested too deeply, or contains itself") from None
         raw_args, raw_kwargs = codecs.encode_call(bound_args, bound_kwargs, self.files)
         options, now = self._options, utcnow()
         return Task(

@@ -64,6 +64,7 @@ class LocalCluster:
         directory: str | Path | None = None,
     ) -> None:
         include = tuple(include)
+        self._clients: weakref.WeakSet[Client] = weakref.WeakSet()  # closed first: they'd only report a lost broker
         for module in include:
             _check_module(module)
         where = Path(directory) if directory is not None else Path(tempfile.mkdtemp(prefix="workbench-"))
@@ -111,6 +112,8 @@ class LocalCluster:
 
     def close(self) -> None:
         """Stop everything at once; tasks that run are given up. May be called twice."""
+        for client in list(self._clients):
+            client.close()
         self._close()
 
     @property
@@ -135,7 +138,9 @@ class LocalCluster:
         """Return a client that is connected to this cluster; the options are `Client`'s own."""
         from workbench.client.client import Client  # pulls in pandas' codecs, which a cluster doesn't need
 
-        return Client(settings=self.settings, **options)
+        client = Client(settings=self.settings, **options)
+        self._clients.add(client)
+        return client
 
     def _state(self) -> RunningState:
         state = read_state(self.directory) if self._close.alive else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -21,6 +23,8 @@ from workbench.local.plan import Plan, make_plan
 from workbench.local.processes import start_time
 from workbench.local.readiness import await_workers
 from workbench.local.supervisor import AlreadyRunning, Report
+
+logger = logging.getLogger(__name__)
 
 _START_TIMEOUT = 90.0
 _STOP_TIMEOUT = 60.0
@@ -87,12 +91,20 @@ def up(
                 raise
             on_ready(state)
     else:
-        supervisor.run(plan, lambda: _tell(where, on_ready))
+        _make_directories(where)
+        # In a thread, as the supervisor goes on: it is its workers that are waited for.
+        announce = threading.Thread(target=_announce, args=(plan, on_ready), daemon=True)
+        supervisor.run(plan, announce.start)
 
 
-def _tell(where: Path, on_ready: Callable[[RunningState], None]) -> None:
-    if (state := status(where)) is not None:
-        on_ready(state)
+def _announce(plan: Plan, on_ready: Callable[[RunningState], None]) -> None:
+    if (state := status(plan.directory)) is not None:
+        try:
+            await_workers(plan, state.settings)
+        except WorkbenchError as error:
+            logger.error("%s", error)
+        else:
+            on_ready(state)
 
 
 def down(directory: str | Path | None = None, *, timeout: float = _STOP_TIMEOUT) -> bool:
@@ -146,11 +158,7 @@ def launch(plan: Plan, *, lifeline: bool = False, timeout: float = _START_TIMEOU
     """
     directory = Path(plan.directory)
     log = directory / "logs" / "supervisor.log"
-    try:
-        private_directory(directory)
-        private_directory(log.parent)
-    except OSError as error:
-        raise WorkbenchError(f"a workbench can't keep its data in {directory}: {error}") from error
+    _make_directories(directory)
     reading, writing = os.pipe()
     command = [sys.executable, "-m", supervisor.__name__, msgspec.json.encode(plan).decode(), str(writing)]
     with os.fdopen(reading, "rb") as reports:
@@ -175,6 +183,14 @@ def launch(plan: Plan, *, lifeline: bool = False, timeout: float = _START_TIMEOU
             process.wait()
             raise
     return process
+
+
+def _make_directories(directory: Path) -> None:
+    try:
+        private_directory(directory)
+        private_directory(directory / "logs")
+    except OSError as error:
+        raise WorkbenchError(f"a workbench can't keep its data in {directory}: {error}") from error
 
 
 def _await_report(descriptor: int, timeout: float, log: Path) -> None:

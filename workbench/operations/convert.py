@@ -91,6 +91,7 @@ def table(
     'a.parquet'
     """
     file = _file(source)
+    _check_apart(output, file)
     options = Options(
         delimiter=check_delimiter(("\t" if file.tabs else ",") if delimiter is None else delimiter, "delimiter"),
         column_types=tabular.types_of(column_types),
@@ -219,6 +220,7 @@ def concat(
     if not sources:
         raise InvalidArguments("sources: takes at least one table")
     files = [_file(source) for source in sources]
+    _check_apart(output, *files)
     readers = [_reader(file, _plain_options(file, as_text=False)) for file in files]
     compression = _compression(to, compression, output)
     name = f"{files[0].stem}.{to}" + (".gz" if compression == "gzip" and to in tabular.TEXT else "")
@@ -242,6 +244,12 @@ def concat(
 def _schema_of(reader: Reader) -> Any:
     with reader.open() as (schema, _):
         return schema
+
+
+def _check_apart(output: str | None, *files: Source) -> None:
+    for file in files:
+        if output is not None and Path(output).exists() and Path(output).samefile(file.path):
+            raise InvalidArguments(f"output: {output} is the source itself, which would be lost: name another file")
 
 
 def _file(source: FileRef) -> Source:

@@ -15,6 +15,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import InvalidArguments
@@ -25,7 +26,7 @@ Leaf = Callable[[str, object], object]
 """`leaf(kind, value)` returns the value as this end needs it; it raises `ValueError` where it doesn't fit."""
 
 ANY = TypeSpec("any")
-VALUE_KINDS = frozenset({"image", "frame", "series", "table", "array", "file", "output"})
+VALUE_KINDS = frozenset({"image", "frame", "series", "table", "array", "file", "path", "output"})
 
 # Classes are told by where they live, so that looking at a signature loads no library.
 _VALUE_CLASSES = {
@@ -44,6 +45,7 @@ _SCALARS: dict[object, str] = {
     bytes: "bytes",
     datetime: "datetime",
     FileRef: "file",
+    Path: "path",
     OutputPath: "output",
 }
 
@@ -325,6 +327,7 @@ _NAMES = {
     "table": "a table (pyarrow.Table, pandas.DataFrame, a path or a FileRef)",
     "array": "a numpy.ndarray",
     "file": "a file (a path or a FileRef)",
+    "path": "a file (a path or a FileRef)",
     "output": "a path to write to",
 }
 

@@ -115,6 +115,7 @@ _TO_WIRE: dict[str, Callable[[object, Files], object]] = {
     "series": _series_to_wire,
     "array": _array_to_wire,
     "file": _path_to_wire,
+    "path": _path_to_wire,
     "output": _output_to_wire,
     "any": _any_to_wire,
 }
@@ -205,6 +206,7 @@ _FROM_WIRE: dict[str, Callable[[object, Files], object]] = {
     "series": _series_to_wire,
     "array": _array_to_wire,
     "file": _file_from_wire,
+    "path": lambda value, files: files.local_path(_reference(value, files)),
     "output": _output_from_wire,
     "any": lambda value, files: value,
 }

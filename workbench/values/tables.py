@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import re
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +73,10 @@ def _explained(path: Path, name: str, zipped: bool) -> Iterator[None]:
         yield
     except pd.errors.EmptyDataError:
         raise InputError(f"{name} is empty: there is no header to name the columns. Write the file again") from None
+    except pd.errors.ParserWarning as error:
+        raise InputError(
+            f"{name}: a row has more fields than the header names. Correct the row, or name the columns"
+        ) from error
     except pd.errors.ParserError as error:
         raise InputError(_bad_row(name, str(error))) from error
     except UnicodeDecodeError as error:
@@ -84,6 +89,10 @@ def _explained(path: Path, name: str, zipped: bool) -> Iterator[None]:
             f"{name} can't be unzipped: {error}. It is cut short or damaged: get the file again"
         ) from error
     except pa.ArrowException as error:
+        raise InputError(_bad_row(name, str(error))) from error
+    except OSError as error:
+        if error.errno is not None:  # the file server's, not the file's
+            raise
         raise InputError(_bad_row(name, str(error))) from error
     except ValueError as error:
         line = _bad_json_line(path, zipped) if ".jsonl" in name.lower() else None
@@ -123,7 +132,10 @@ def _bad_json_line(path: Path, zipped: bool) -> int | None:
 def _csv_frame(file: BinaryIO) -> Any:
     import pandas as pd
 
-    return pd.read_csv(file)
+    # Rows longer than the header are an error; left to itself, pandas would take their first fields for an index.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(file, index_col=False)
 
 
 def _csv_table(file: BinaryIO) -> Any:

@@ -66,6 +66,7 @@ def main(sock: socket.socket, output: socket.socket, config: bytes) -> None:
 
 def _settle(output: socket.socket, config: wire.ChildConfig) -> None:
     """Make this process a slot: its output is kept, its worker's end is its own, signals to the group pass it by."""
+    os.setsid()  # what the task starts is in this group, and ends with it
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
     sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
@@ -109,6 +110,7 @@ class Runner:
         self._files = files
         self._scratch = scratch
         self._leaf = functools.partial(arguments.from_wire, files=files)
+        self._pid = os.getpid()
 
     def run(self, body: bytes) -> wire.Report:
         """Run one task; whatever it raises becomes data."""
@@ -128,6 +130,8 @@ class Runner:
         except BaseException as error:  # a task may raise anything, SystemExit too: the slot goes on
             report = wire.Report(task_id=task.task_id, status=Status.FAILED, failure=describe(error))
         finally:
+            if os.getpid() != self._pid:
+                os._exit(0)  # a copy that the task has forked and forgot: the slot's socket isn't its to write to
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(ValueError, OSError):  # a task may have closed it
                     stream.flush()

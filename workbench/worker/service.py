@@ -308,7 +308,13 @@ class Worker:
 
     def slot_reported(self, slot: Slot, report: wire.Report, output: str) -> None:
         """Send an attempt's outcome, and give the slot the next task."""
-        job = self._jobs.pop(slot.number)
+        job = self._jobs.get(slot.number)
+        if job is None or job.task.task_id != report.task_id:
+            slot.kill(
+                Failure(type="WorkerProcessDied", message="the slot's process spoke of a task that it doesn't run")
+            )
+            return
+        del self._jobs[slot.number]
         self._roster.ended(job)
         self._pace.ended(_seconds_since(job.began))
         outcome = self._outcome(job, report.status, slot.number, failure=report.failure, output=output)

@@ -134,7 +134,7 @@ class Slot:
         """Kill the child (SIGKILL, which C code can't ignore); `slot_died` follows, with this reason."""
         if self._process is not None and self._killed_for is None:
             self._killed_for = reason
-            self._process.kill()
+            _kill_group(self._process)
 
     def check_memory(self) -> None:
         """Sample the child's resident memory, and kill it where it is above the limit."""
@@ -168,9 +168,8 @@ class Slot:
         if self._transport is not None:
             self._transport.close()
         await loop.run_in_executor(None, process.join, 1.0)
-        if process.is_alive():
-            process.kill()
-            await loop.run_in_executor(None, process.join, 5.0)
+        _kill_group(process)
+        await loop.run_in_executor(None, process.join, 5.0)
         self._release()
 
     def _release(self) -> None:
@@ -215,6 +214,7 @@ class Slot:
         if process is not self._process or self._stopping:
             return
         process.join()
+        _kill_group(process)  # what the task started, and left
         code = process.exitcode
         exit_signal = -code if code is not None and code < 0 else None
         failure = self._killed_for or _death(code, exit_signal)
@@ -228,6 +228,15 @@ class Slot:
 
     def _take_output(self) -> str:
         return self._output.take() if self._output is not None else ""
+
+
+def _kill_group(process: ForkServerProcess) -> None:
+    """Kill a child and whatever it has started; the child leads a group of its own once it has settled."""
+    assert process.pid is not None
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if process.is_alive():
+        process.kill()
 
 
 def _death(code: int | None, exit_signal: int | None) -> Failure:
