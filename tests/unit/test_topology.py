@@ -69,6 +69,12 @@ def test_exactly_one_task_queue_matches_any_task(key: str, queue: str | None) ->
     assert matching == ([queue] if queue else [])
 
 
+@pytest.mark.parametrize("name", ["", "../elsewhere", "a b", "x" * 65, "a.b"])
+def test_a_name_that_cannot_be_a_workers_is_refused(name: str) -> None:
+    with pytest.raises(InvalidName, match="not a worker's name"):
+        routing.check_name(name)
+
+
 @pytest.mark.parametrize("name", ["image", "image.", ".x", "Image.x", "image.x.y", "a b.c", "", "image.x*", 3])
 def test_a_name_that_is_not_family_dot_operation_is_refused(name: object) -> None:
     with pytest.raises(InvalidName, match="not the name of an operation"):

@@ -31,6 +31,13 @@ def check_word(word: str, what: str) -> str:
     return word
 
 
+def check_name(name: str) -> str:
+    """Return `name` if it can be a worker's: it becomes part of a path; raise `InvalidName` otherwise."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise InvalidName(f"{name!r} is not a worker's name: it takes up to 64 letters, digits, - and _")
+    return name
+
+
 def family_of(operation: str) -> str:
     """Return the family of an operation: the first word of its name."""
     return operation.partition(".")[0]

@@ -104,7 +104,7 @@ class Worker:
     """
 
     def __init__(self, settings: Settings, options: Options) -> None:
-        self.name = options.name or new_name(socket.gethostname().split(".")[0])
+        self.name = routing.check_name(options.name or new_name(socket.gethostname().split(".")[0]))
         self.families: tuple[str, ...] = ()
         self._settings = settings
         self._options = options
