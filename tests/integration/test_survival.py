@@ -60,7 +60,9 @@ def test_all_of_200_tasks_end_succeeded_exactly_once_though_their_worker_is_kill
         assert cluster.processes()["worker-1"] != first
     runs = executions(tmp_path, 200)
     assert min(runs) == 1
-    assert sum(runs) <= 200 + 2  # what ran in the two slots when it died ran again
+    # What ran in its two slots when it died runs again, and so does what had ended but wasn't confirmed yet: a few
+    # tasks of 20 ms each, as an outcome waits 5 ms for others and then for the broker's disk.
+    assert sum(runs) <= 200 + 12
     with Database(cluster.settings.database) as database:
         for task_id in group.ids:
             ends = [a for a in database.attempts(task_id) if a.outcome and a.outcome.status is Status.SUCCEEDED]
