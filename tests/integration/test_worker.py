@@ -16,6 +16,7 @@ from workbench.broker.node import Node
 from workbench.broker.topology import families
 from workbench.core.ids import new_task_id
 from workbench.core.messages import Status, Task, TaskFinished, TasksFinished, decode, encode, utcnow
+from workbench.core.policy import RetryPolicy
 from workbench.core.settings import Settings
 from workbench.worker.service import Options, Worker
 
@@ -32,7 +33,7 @@ def task(operation: str, *args: object, retries: int = 0) -> Task:
         client="c",
         submitted_at=now,
         queued_at=now,
-        retries=retries,
+        retry=RetryPolicy(attempts=retries + 1),
     )
 
 

@@ -64,6 +64,7 @@ def test_everything_lies_below_the_directory_unless_told_otherwise(tmp_path: Pat
         store="/data/bench/store",
         roots=(str(tmp_path),),
         database="sqlite:////data/bench/tracker.sqlite",
+        ack_timeout=30 * 24 * 3600.0,
     )
     assert make_plan(HERE, store="s3://b/p", database="postgresql://h/d", roots=["/a", "b"]).settings("u") == Settings(
         broker_url="u", store="s3://b/p", roots=("/a", f"{tmp_path}/b"), database="postgresql://h/d"

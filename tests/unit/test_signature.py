@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from workbench.core.errors import InvalidArguments, InvalidName, UnknownOperation, WorkbenchError
 from workbench.core.messages import OperationSpec, TypeSpec
+from workbench.core.policy import RetryPolicy
 from workbench.operations import registry, signature
 from workbench.operations.signature import bind, describe, type_spec
 from workbench.values.refs import FileRef, OutputPath
@@ -111,9 +112,10 @@ def test_a_description_knows_defaults_forms_and_the_docstrings_first_line():
         And more.
         """
 
-    spec = describe("test.it", it, timeout=3.0, retries=2)
+    spec = describe("test.it", it, timeout=3.0, soft_timeout=2.0, retry=RetryPolicy(attempts=2))
 
-    assert (spec.summary, spec.timeout, spec.retries) == ("Do it.", 3.0, 2)
+    assert (spec.summary, spec.timeout, spec.soft_timeout) == ("Do it.", 3.0, 2.0)
+    assert spec.retry == RetryPolicy(attempts=2)
     told = [(p.name, p.form, p.required, p.default) for p in spec.parameters]
     assert told == [
         ("a", "positional_only", True, ""),
@@ -302,7 +304,7 @@ def test_a_registered_function_stays_what_it_was_and_is_found_by_name():
 
     assert double(4) == 8
     assert found.function is double
-    assert (found.spec.timeout, found.spec.retries) == (5, 1)
+    assert (found.spec.timeout, found.spec.retry) == (5, RetryPolicy(attempts=2))
     assert repr(found) == "<Operation test.double: Double a number.>"
     assert "test" in registry.families()
     assert [spec.name for spec in registry.specs(("test",))] == ["test.double"]

@@ -2,13 +2,23 @@ from __future__ import annotations
 
 import functools
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import hypothesis.strategies as st
 import msgspec
 import pytest
 from hypothesis import given
 
-from workbench.core.messages import Failure, Status, Task, TaskFinished, TaskStarted
+from workbench.core.messages import (
+    CancelRequested,
+    Failure,
+    Status,
+    Task,
+    TaskFinished,
+    TaskLost,
+    TaskProgress,
+    TaskStarted,
+)
 from workbench.core.states import TERMINAL, Fact, State, TaskRecord, fold
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -77,11 +87,30 @@ ENDS: list[Fact] = [
 ]
 
 
+ASIDE: list[Fact] = [
+    *[TaskProgress(task_id="t", attempt=a, fraction=f, at=at(a * 100 + 50 * f)) for a in (1, 2) for f in (0.2, 0.4)],
+    *[TaskLost(task_id="t", attempt=a, worker="w1", since=at(a * 100), at=at(a * 100 + 60)) for a in (1, 2, 3)],
+    *[CancelRequested(task_id="t", at=at(s), reason=f"because of {s}") for s in (150, 250)],
+]
+"""Facts that change what is known of a task, but never how it ends."""
+LATE = ("lane", "submitted_at", "queued_at", "queued_attempt", "progress", "loss", "cancel_at", "cancel_reason")
+"""What may be learnt of a task that has ended."""
+
+
+def replayed(fact: Fact, replay: int) -> Fact:
+    """The same fact of a task that was sent again: its attempts count on."""
+    return msgspec.structs.replace(fact, replay=replay, attempt=getattr(fact, "attempt", 1) + 3 * replay)
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[Fact], list[Fact]]:
     """Any facts of one task with at most one terminal outcome: once as they are, once repeated and in another order."""
-    facts = draw(st.lists(st.sampled_from(ALIVE), min_size=1, max_size=12, unique_by=repr))
+    facts = draw(st.lists(st.sampled_from(ALIVE + ASIDE), min_size=1, max_size=12, unique_by=repr))
     facts += draw(st.lists(st.sampled_from(ENDS), max_size=1))
+    if draw(st.booleans()):
+        again = draw(st.lists(st.sampled_from(ALIVE), min_size=1, max_size=4, unique_by=repr))
+        again += draw(st.lists(st.sampled_from(ENDS), max_size=1))
+        facts += [replayed(fact, 1) for fact in again]
     repeats = draw(st.lists(st.sampled_from(facts), max_size=8))
     return facts, draw(st.permutations(facts + repeats))
 
@@ -92,13 +121,13 @@ def test_neither_order_nor_repetition_changes_what_a_task_ends_as(history: tuple
     assert folded(*facts) == folded(*other)
 
 
-@given(st.lists(st.sampled_from(ALIVE + ENDS), min_size=1))
+@given(st.lists(st.sampled_from(ALIVE + ASIDE + ENDS), min_size=1))
 def test_a_terminal_state_never_changes(facts: list[Fact]) -> None:
     record: TaskRecord | None = None
     for fact in facts:
         before, record = record, fold(record, fact)
         if before is not None and before.state.terminal:
-            late = dict.fromkeys(("lane", "submitted_at", "queued_at", "queued_attempt"))
+            late: dict[str, Any] = dict.fromkeys(LATE)
             assert msgspec.structs.replace(before, **late) == msgspec.structs.replace(record, **late)
 
 
@@ -158,6 +187,30 @@ def test_an_outcome_alone_makes_a_record_that_its_task_completes_later() -> None
     record = folded(finished(), accepted(lane="high"))
     assert (record.operation, record.client, record.lane) == ("image.thumbnail", "c", "high")
     assert record.submitted_at == at(0)
+
+
+def test_a_task_whose_worker_vanished_is_queued_again_and_a_late_start_of_that_worker_changes_nothing() -> None:
+    lost = TaskLost(task_id="t", attempt=1, worker="w", since=at(110), at=at(130))
+    record = folded(accepted(), started(seconds=10), lost)
+    assert (record.state, record.worker, record.attempt) == (State.QUEUED, None, 1)
+    assert folded(started(seconds=10), onto=record) is record
+    heir = folded(started(worker="heir", seconds=40), onto=record)
+    assert (heir.state, heir.worker) == (State.RUNNING, "heir")
+
+
+def test_a_worker_taken_for_lost_that_says_it_still_runs_the_task_has_it_again() -> None:
+    lost = TaskLost(task_id="t", attempt=1, worker="w", since=at(110), at=at(130))
+    start = started(seconds=10)
+    record = folded(accepted(), start, lost, msgspec.structs.replace(start, adopted_at=at(140)))
+    assert (record.state, record.worker, record.started_at) == (State.RUNNING, "w", at(110))
+
+
+def test_a_task_sent_again_begins_anew_and_keeps_what_it_is() -> None:
+    record = folded(accepted(lane="high"), finished(Status.FAILED), replayed(accepted(), 1))
+    assert (record.state, record.attempt, record.replay, record.failure) == (State.QUEUED, 4, 1, None)
+    assert (record.operation, record.lane, record.submitted_at) == ("image.thumbnail", "high", at(0))
+    assert folded(finished(Status.SUCCEEDED), onto=record) is record
+    assert folded(replayed(finished(), 1), onto=record).state is State.SUCCEEDED
 
 
 @pytest.mark.parametrize("state", State)

@@ -26,6 +26,7 @@ import pika.exceptions
 
 from workbench.broker.files import private_directory, tail, write_private
 from workbench.broker.installation import Installation, find_rabbitmq
+from workbench.broker.topology import LONG
 from workbench.core.errors import NodeFailed
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,6 @@ STOP_TIMEOUT = 20.0
 _PORTS = range(
     20_000, 32_000
 )  # below Linux's ephemeral range, so that nobody's outgoing connection takes one meanwhile
-_ACK_TIMEOUT = 30 * 24 * 3600.0  # a task may run for days before its delivery is acknowledged
 _LOCK_TIMEOUT = 10.0  # as long as the guard takes to end the node of a supervisor that was killed
 _INHERITED = ("LD_LIBRARY_PATH", "TMPDIR", "TZ")
 
@@ -84,7 +84,7 @@ def configuration(identity: Identity) -> str:
         "listeners.tcp.local": f"{LOOPBACK}:{identity.amqp_port}",
         "default_user": identity.user,
         "default_pass": identity.password,
-        "consumer_timeout": str(int(_ACK_TIMEOUT * 1000)),
+        "consumer_timeout": str(int(LONG * 1000)),
         "disk_free_limit.absolute": "200MB",  # the default of 50 MB leaves no room for a write-ahead log (64 MB a file)
         "log.console": "false",
         "log.file": "rabbitmq.log",

@@ -130,10 +130,9 @@ class Channel:
                         auto_delete=exclusive,
                         arguments=arguments,
                     )
-                case Binding(source=source, to=to, key=key, to_exchange=True):
-                    await self._call(self._channel.exchange_bind, to, source, routing_key=key)
-                case Binding(source=source, to=to, key=key):
-                    await self._call(self._channel.queue_bind, to, source, routing_key=key)
+                case Binding(source=source, to=to, key=key, to_exchange=to_exchange, arguments=arguments):
+                    bind = self._channel.exchange_bind if to_exchange else self._channel.queue_bind
+                    await self._call(bind, to, source, routing_key=key, arguments=arguments)
 
     async def count(self, queue: str) -> int:
         """Return how many messages are ready on a queue."""

@@ -4,24 +4,37 @@
 submit (fan-out) ─► tasks (topic) ─► one quorum queue per family and lane ─► (delivery limit) ─► dead
        │              └─ nothing matches: alternate exchange ─────────────────────────────────► dead
        └─► queue tracker ◄─ events (topic)                                  dead (fan-out) ─► queue dead
-delay.N (fan-out) ─► queue delay.N ─► (time to live) ─► submit                         └─► queue tracker.dead
+                                                                                       └─► queue tracker.dead
+delay.19 (headers) ─ d19 ─► queue delay.19 ─► (time to live) ─┐
+    └─ no d19 ────────────────────────────────────────────────┴─► delay.18 … ─► delay.0 … ─► submit
 ```
+
+A task waits for its next attempt in as many delay queues as its delay has binary digits that are set: each level holds
+messages twice as long as the one below it, and passes on at once those that don't ask for it. So any delay is waited
+out in the broker, though a quorum queue can have one time to live only. (NServiceBus delays messages the same way:
+https://docs.particular.net/transports/rabbitmq/delayed-delivery.)
 
 What the arguments mean, and which RabbitMQ wants which, stands beside them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from workbench.core import routing
-from workbench.core.retry import DELAYS
 
 LONG = 30 * 24 * 3600.0
 """Seconds a task may stay unacknowledged. RabbitMQ honours it per queue from 3.12; before, a node has one limit."""
+
+DELAY_UNIT = 0.25
+"""Seconds the lowest delay queue holds a message: delays are waited out to this accuracy."""
+DELAY_LEVELS = 20
+LONGEST_DELAY = DELAY_UNIT * (2**DELAY_LEVELS - 1)
+"""Seconds, about three days."""
 
 DELIVERY_LIMIT = 20
 """Deliveries of one task that may end without an acknowledgement before it is taken for poison (4.x's default)."""
@@ -50,6 +63,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     to: str
     key: str = ""
     to_exchange: bool = False
+    arguments: dict[str, Any] = {}
 
 
 Declaration = Exchange | Queue | Binding
@@ -119,13 +133,27 @@ class Topology(msgspec.Struct, frozen=True):
         """Return the name of a family's queue, or of one of its lanes'."""
         return f"{self.namespace}tasks.{family}.{lane}" if lane else f"{self.namespace}tasks.{family}"
 
-    def delay(self, seconds: float) -> str:
-        """Return the name of the exchange (and the queue) where tasks wait `seconds`, one of `core.retry.DELAYS`."""
-        return f"{self.namespace}delay.{seconds:g}s"
+    def delay(self, level: int) -> str:
+        """Return the name of a level's exchange, and of its queue: messages wait there `DELAY_UNIT * 2**level` s."""
+        return f"{self.namespace}delay.{level}"
+
+    @property
+    def delayed(self) -> str:
+        """The exchange for what is to wait, with `delay_headers`."""
+        return self.delay(DELAY_LEVELS - 1)
+
+    @property
+    def delay_queues(self) -> frozenset[str]:
+        """The names of all queues in which tasks wait for their next attempt."""
+        return frozenset(map(self.delay, range(DELAY_LEVELS)))
 
     def client_queue(self, client: str) -> str:
         """Return the name of a client's own queue, which is exclusive."""
         return f"{self.namespace}client.{client}"
+
+    def control_queue(self, name: str) -> str:
+        """Return the name of a worker's own queue, which is exclusive."""
+        return f"{self.namespace}control.{name}"
 
     def base(self) -> tuple[Declaration, ...]:
         """Everything that doesn't depend on who is there, in an order in which it can be declared."""
@@ -148,17 +176,23 @@ class Topology(msgspec.Struct, frozen=True):
             # Its own news too: with no client there, it would come back as a message that no queue takes.
             Binding(source=self.events, to=self.tracker_queue, key=TRACKER_ONLINE),
         ]
-        for seconds in DELAYS:
-            name = self.delay(seconds)
-            # One queue per delay: a quorum queue expires messages at its head only.
-            wait = {**_dead_letter(self.submit), "x-message-ttl": int(seconds * 1000)}
-            declarations += [
-                Exchange(name=name, type="fanout"),
-                Queue(name=name, arguments=wait),
-                Binding(source=name, to=name),
-            ]
         for family in routing.FAMILIES:
             declarations += self.family(family)
+        return tuple(declarations)
+
+    def delays(self) -> tuple[Declaration, ...]:
+        """The delay queues, and the way down from one to the next."""
+        declarations: list[Declaration] = []
+        for level in range(DELAY_LEVELS):
+            name, below = self.delay(level), self.delay(level - 1) if level else self.submit
+            wait = {**_dead_letter(below), "x-message-ttl": int(DELAY_UNIT * 2**level * 1000)}
+            asked, not_asked = ({"x-match": "all", _digit(level): digit} for digit in (1, 0))
+            declarations += [
+                Exchange(name=name, type="headers"),
+                Queue(name=name, arguments=wait),
+                Binding(source=name, to=name, arguments=asked),
+                Binding(source=name, to=below, to_exchange=True, arguments=not_asked),
+            ]
         return tuple(declarations)
 
     def family(self, family: str, lane: str | None = None) -> tuple[Declaration, ...]:
@@ -183,9 +217,36 @@ class Topology(msgspec.Struct, frozen=True):
             Binding(source=self.events, to=queue, key=TRACKER_ONLINE),
         )
 
+    def control_of(self, worker: str, queue: str) -> tuple[Declaration, ...]:
+        """A worker's own queue: orders to all workers, and to this one."""
+        return (
+            Queue(name=queue, exclusive=True),
+            Binding(source=self.control, to=queue, key=ALL_WORKERS),
+            Binding(source=self.control, to=queue, key=worker_key(worker)),
+        )
+
 
 TRACKER_ONLINE = "tracker.online"
 TASKS_STARTED = "task.started"
+TASK_PROGRESS = "task.progress"
+TASK_LOST = "task.lost"
+TASK_CANCEL = "task.cancel"
+ALL_WORKERS = "workers"
+
+
+def worker_key(worker: str) -> str:
+    """Return the routing key of orders to one worker."""
+    return f"worker.{worker}"
+
+
+def delay_headers(seconds: float) -> dict[str, int]:
+    """Return the headers with which a message to `Topology.delayed` waits so long, rounded up to a `DELAY_UNIT`."""
+    units = max(1, min(math.ceil(seconds / DELAY_UNIT), 2**DELAY_LEVELS - 1))
+    return {_digit(level): units >> level & 1 for level in range(DELAY_LEVELS)}
+
+
+def _digit(level: int) -> str:
+    return f"d{level}"
 
 
 def finished_key(client: str) -> str:

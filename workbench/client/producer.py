@@ -20,6 +20,7 @@ from workbench.core import messages, routing
 from workbench.core.errors import BrokerUnavailable, InvalidArguments, UnsupportedValue
 from workbench.core.ids import new_name, new_task_id
 from workbench.core.messages import OperationSpec, Task, utcnow
+from workbench.core.policy import RetryPolicy, check_seconds, policy_of
 from workbench.core.settings import Settings
 from workbench.operations import registry, signature
 from workbench.values import arguments, codecs
@@ -35,9 +36,11 @@ class SubmitOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a submission says besides its arguments; None leaves it to the operation."""
 
     timeout: float | None = None
-    retries: int | None = None
+    soft_timeout: float | None = None
+    retry: RetryPolicy | None = None
     lane: str | None = None
     expires: float | None = None
+    deadline: float | None = None
 
 
 class Producer:
@@ -110,9 +113,12 @@ class Producer:
         self,
         *,
         timeout: float | None = None,
+        soft_timeout: float | None = None,
         retries: int | None = None,
+        retry: RetryPolicy | None = None,
         lane: str | None = None,
         expires: float | timedelta | None = None,
+        deadline: float | timedelta | None = None,
     ) -> Self:
         """Return a view that submits with these options; it shares the connections.
 
@@ -120,33 +126,35 @@ class Producer:
         ----------
         timeout
             Seconds one attempt may run before it is killed.
+        soft_timeout
+            Seconds after which `wb.SoftTimeLimit` is raised in the operation, so that it can end in order.
         retries
-            Further attempts after a failed first one.
+            Further attempts after a failed first one: short for `retry=wb.RetryPolicy(attempts=retries + 1)`.
+        retry
+            When a failed attempt is followed by another.
         lane
             The lane whose queue takes the tasks; a worker started with `--lane` serves it.
         expires
             Seconds (or a timedelta) after which a task that has not been started is dropped.
+        deadline
+            Seconds (or a timedelta) within which the task has to end, its waits and retries included.
 
         Raises
         ------
         InvalidArguments
-            If a number is negative, or the lane isn't one lower-case word.
+            If a number is out of its range, or the lane isn't one lower-case word.
         """
-        seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
-        for name, value in (("timeout", timeout), ("expires", seconds)):
-            if value is not None and not (isinstance(value, int | float) and 0 < value <= messages.LONGEST):
-                raise InvalidArguments(
-                    f"{name} takes a number of seconds above zero, up to {messages.LONGEST:.0e}, got {value!r}"
-                )
-        if retries is not None and not (isinstance(retries, int) and 0 <= retries <= messages.MOST_RETRIES):
-            raise InvalidArguments(f"retries takes a whole number from 0 to {messages.MOST_RETRIES:,}, got {retries!r}")
-        if lane is not None:
-            routing.check_word(lane, "lane")
         given = {
-            name: value
-            for name, value in (("timeout", timeout), ("retries", retries), ("lane", lane), ("expires", seconds))
-            if value is not None
+            "timeout": timeout,
+            "soft_timeout": soft_timeout,
+            "retry": policy_of(retries, retry),
+            "lane": lane if lane is None else routing.check_word(lane, "lane"),
+            "expires": _seconds(expires),
+            "deadline": _seconds(deadline),
         }
+        for name in ("timeout", "soft_timeout", "expires", "deadline"):
+            check_seconds(name, given[name])
+        given = {name: value for name, value in given.items() if value is not None}
         view = copy.copy(self)
         view._options = msgspec.structs.replace(self._options, **given)
         return view
@@ -261,8 +269,10 @@ class Producer:
             queued_at=now,
             lane=options.lane,
             timeout=options.timeout if options.timeout is not None else spec.timeout,
-            retries=options.retries if options.retries is not None else spec.retries,
+            soft_timeout=options.soft_timeout if options.soft_timeout is not None else spec.soft_timeout,
+            retry=options.retry if options.retry is not None else spec.retry,
             expires_at=_after(now, options.expires),
+            deadline_at=_after(now, options.deadline),
         )
 
     def _outgoing(self, task: Task) -> Outgoing:
@@ -275,6 +285,10 @@ class Producer:
 
     def _handle(self, task: Task) -> TaskHandle:
         return TaskHandle(task.task_id, task.operation)
+
+
+def _seconds(time: float | timedelta | None) -> float | None:
+    return time.total_seconds() if isinstance(time, timedelta) else time
 
 
 def _after(now: datetime, seconds: float | None) -> datetime | None:

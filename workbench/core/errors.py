@@ -1,4 +1,4 @@
-"""Every error a user can meet, under one root.
+"""Every error a user can meet, under one root (but for what cancels an operation, see `AttemptCancelled`).
 
 An error says what happened, to what, and what to do next. Foreign exceptions (pika's, SQLAlchemy's, the
 operating system's) are translated into these where they enter the package, and nowhere else.
@@ -35,6 +35,18 @@ class BrokerUnavailable(WorkbenchError, ConnectionError):
 
 class BrokerRefused(BrokerUnavailable):
     """The broker answered and said no: credentials, virtual host or permissions are wrong. Waiting won't help."""
+
+
+class BrokerTooOld(BrokerRefused):
+    """The broker is a RabbitMQ older than the topology needs."""
+
+
+class BrokerBlocked(BrokerUnavailable):
+    """The broker takes no messages in, as it is short of memory or disk, and didn't within the time given."""
+
+
+class QueueFull(BrokerUnavailable):
+    """A queue refuses more messages, and did so for all of the time given."""
 
 
 class TrackerUnavailable(WorkbenchError, ConnectionError):
@@ -90,6 +102,36 @@ class TaskExpired(TaskEnded):
 
 
 # --- inside a worker ------------------------------------------------------------------------------
+
+
+class Retry(WorkbenchError):
+    """Raised by an operation: this attempt is over, and another one is to follow, as far as the policy has any left.
+
+    Parameters
+    ----------
+    reason
+        What the record says.
+    delay
+        Seconds until the next attempt, up to two days; None to leave it to the policy.
+    """
+
+    def __init__(self, reason: str = "the operation asked for another attempt", *, delay: float | None = None) -> None:
+        super().__init__(reason)
+        if delay is not None and not delay >= 0:
+            raise ValueError(f"delay takes a number of seconds, got {delay!r}")
+        self.delay = delay
+
+
+class Reject(WorkbenchError):
+    """Raised by an operation: the task ends as failed, whatever its policy, and lies among the dead letters."""
+
+
+class SoftTimeLimit(WorkbenchError, TimeoutError):
+    """Raised in an operation that has run for its soft time limit: a chance to end in order before the hard one."""
+
+
+class AttemptCancelled(BaseException):
+    """Raised in an operation whose task is cancelled. Not an `Exception`, so that `except Exception` lets it pass."""
 
 
 class InputError(WorkbenchError, ValueError):

@@ -9,31 +9,36 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
+
+from workbench.core.policy import LONGEST, RetryPolicy
 
 # What a message may say, checked as it is read: a name becomes part of a path or a routing key, a number is counted on.
 Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 ClientName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{0,60}\Z")]
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 Attempt = Annotated[int, msgspec.Meta(ge=1, le=2_000_000)]
-MOST_RETRIES = 1_000_000
-LONGEST = 1e9
-"""Seconds, about thirty years."""
+Replay = Annotated[int, msgspec.Meta(ge=0, le=2_000_000)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=LONGEST)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
     """What every message has in common: how it is written."""
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
+class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why an attempt failed, as data: nothing here needs the code that raised it."""
 
     type: str  # the exception's name, e.g. "ValueError", or the limit that was broken
     message: str
     traceback: str = ""
     hint: str = ""  # what to do next
+    bases: tuple[str, ...] = ()  # the names of the exception's base classes, the nearest first
+    transient: bool = False  # the task's surroundings failed, not the task: another attempt may succeed
+    asks: Literal["", "retry", "reject"] = ""  # what the operation itself asked for
+    retry_in: float | None = None  # seconds, where it asked for another attempt after a time
 
     def __str__(self) -> str:
         text = f"{self.type}: {self.message}" if self.message else self.type
@@ -52,9 +57,13 @@ class Task(Message, frozen=True, kw_only=True, tag="task"):
     queued_at: Time  # the same as submitted_at, but for later attempts
     attempt: Attempt = 1
     lane: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-    timeout: Annotated[float, msgspec.Meta(gt=0, le=LONGEST)] | None = None  # seconds one attempt may run
-    retries: Annotated[int, msgspec.Meta(ge=0, le=MOST_RETRIES)] = 0  # further attempts after the first one
-    expires_at: Time | None = None
+    timeout: Seconds | None = None  # seconds one attempt may run before it is killed
+    soft_timeout: Seconds | None = None  # seconds after which an exception is raised in it
+    retry: RetryPolicy | None = None  # None: only what its surroundings did to it is tried again
+    expires_at: Time | None = None  # dropped where its first attempt hasn't started by then
+    deadline_at: Time | None = None  # when it has to have ended, retries included
+    replay: Replay = 0  # how often it was sent again from the dead letters
+    first_attempt: Attempt = 1  # of this replay: a policy's attempts are counted from here
     v: int = 1
 
 
@@ -66,6 +75,13 @@ class TaskStarted(Message, frozen=True, kw_only=True, tag="task.started"):
     worker: str
     slot: int
     started_at: Time
+    adopted_at: Time | None = None  # when the worker last said that the attempt still runs
+    replay: Replay = 0
+
+    @property
+    def since(self) -> datetime:
+        """When its worker last spoke of it as running: orders the starts of one attempt."""
+        return self.adopted_at or self.started_at
 
 
 class TasksStarted(Message, frozen=True, kw_only=True, tag="tasks.started"):
@@ -103,12 +119,46 @@ class TaskFinished(Message, frozen=True, kw_only=True, tag="task.finished"):
     peak_memory: int | None = None  # bytes, of the child process while the task ran
     exit_signal: int | None = None  # where the child was killed
     retry_at: Time | None = None
+    replay: Replay = 0
 
 
 class TasksFinished(Message, frozen=True, kw_only=True, tag="tasks.finished"):
     """Outcomes of one client's tasks that came at about the same time, in one message."""
 
     outcomes: tuple[TaskFinished, ...]
+
+
+class TaskProgress(Message, frozen=True, kw_only=True, tag="task.progress"):
+    """A running attempt has told how far it is."""
+
+    task_id: Name
+    attempt: Attempt
+    fraction: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    message: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    at: Time
+    replay: Replay = 0
+
+
+class TaskLost(Message, frozen=True, kw_only=True, tag="task.lost"):
+    """A worker that ran an attempt has vanished: the broker gives the task to another. Told by the tracker."""
+
+    task_id: Name
+    attempt: Attempt
+    worker: str
+    since: Time  # of the start that is void now
+    at: Time
+    replay: Replay = 0
+
+
+class CancelRequested(Message, frozen=True, kw_only=True, tag="task.cancel"):
+    """Somebody wants a task ended. `operation` and `client` tell of a task that may not have come in."""
+
+    task_id: Name
+    at: Time
+    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    operation: Annotated[str, msgspec.Meta(max_length=130)] = ""
+    client: ClientName = ""
+    replay: Replay = 0
 
 
 class TypeSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -136,7 +186,8 @@ class OperationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     parameters: tuple[ParameterSpec, ...] = ()
     summary: str = ""  # the first line of its docstring
     timeout: float | None = None
-    retries: int = 0
+    soft_timeout: float | None = None
+    retry: RetryPolicy | None = None
 
 
 class WorkerOnline(Message, frozen=True, kw_only=True, tag="worker.online"):
@@ -159,6 +210,9 @@ class WorkerHeartbeat(Message, frozen=True, kw_only=True, tag="worker.heartbeat"
     busy: int  # slots that run something
     memory: int = 0  # bytes, of the worker and its children together
     done: int = 0  # attempts ended since it started
+    slots: int = 0
+    load: float = 0.0  # the host's load average over the last minute
+    running: tuple[str, ...] = ()  # the ids of the tasks in its slots
     at: Time
 
 
@@ -181,6 +235,9 @@ Event = (
     | TasksStarted
     | TaskFinished
     | TasksFinished
+    | TaskProgress
+    | TaskLost
+    | CancelRequested
     | WorkerOnline
     | WorkerHeartbeat
     | WorkerOffline
@@ -189,17 +246,7 @@ Event = (
 
 _encoder = msgspec.msgpack.Encoder()
 _task_decoder = msgspec.msgpack.Decoder(Task)
-_any_decoder: msgspec.msgpack.Decoder[Task | Event] = msgspec.msgpack.Decoder(
-    Task
-    | TaskStarted
-    | TasksStarted
-    | TaskFinished
-    | TasksFinished
-    | WorkerOnline
-    | WorkerHeartbeat
-    | WorkerOffline
-    | TrackerOnline
-)
+_any_decoder: msgspec.msgpack.Decoder[Task | Event] = msgspec.msgpack.Decoder(Task | Event)
 
 encode = _encoder.encode
 """Write a message as bytes."""

@@ -49,6 +49,37 @@ class GetWorkbench(Request, frozen=True, kw_only=True, tag="workbench.get"):
     """What a client has to know of this workbench. Answered by `Workbench`."""
 
 
+class GetAttempts(Request, frozen=True, kw_only=True, tag="attempts.get"):
+    """Every execution of a task. Answered by `Attempts`."""
+
+    task_id: str
+
+
+class GetWhy(Request, frozen=True, kw_only=True, tag="why.get"):
+    """Why a task isn't done. Answered by `Why`."""
+
+    task_id: str
+
+
+class GetCancelled(Request, frozen=True, kw_only=True, tag="cancelled.get"):
+    """The tasks that were cancelled and whose messages may still lie on these families' queues. Answered by `TaskIds`.
+
+    At most `limit` of them, in order; `after` is the last of the page before.
+    """
+
+    families: tuple[str, ...]
+    lane: str | None = None
+    after: str = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10_000
+
+
+class PinTasks(Request, frozen=True, kw_only=True, tag="tasks.pin"):
+    """Keep these tasks' results beyond their retention time (or no longer). Answered by `TaskIds`: those known."""
+
+    task_ids: tuple[str, ...]
+    pinned: bool = True
+
+
 class Tasks(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="tasks"):
     """Records of tasks."""
 
@@ -61,6 +92,40 @@ class Outcomes(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", ta
     ended: tuple[TaskFinished, ...] = ()
     unknown: tuple[str, ...] = ()
     expired: tuple[str, ...] = ()
+
+
+class TaskIds(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="task_ids"):
+    """Nothing but ids."""
+
+    task_ids: tuple[str, ...]
+
+
+class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One execution of a task, as far as it is known."""
+
+    attempt: int
+    worker: str
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    lost_at: datetime | None = None  # when its worker was found to have vanished
+    outcome: TaskFinished | None = None  # without its result; None while it runs, or where its worker was lost
+
+    def __repr__(self) -> str:
+        ended = self.outcome.status.value if self.outcome else "lost" if self.lost_at else "running"
+        why = f": {self.outcome.failure.type}" if self.outcome and self.outcome.failure else ""
+        return f"<Attempt {self.attempt} on {self.worker or 'no worker'}: {ended}{why}>"
+
+
+class Attempts(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="attempts"):
+    """Every execution of a task, in order."""
+
+    attempts: tuple[AttemptRecord, ...]
+
+
+class Why(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="why"):
+    """One sentence; empty where the tracker has no such task."""
+
+    sentence: str
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="stats"):
@@ -96,6 +161,9 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     online: bool
     started_at: datetime
     last_heartbeat_at: datetime
+    lost: bool = False  # it fell silent without having said that it stops
+    load: float = 0.0  # its host's load average over the last minute
+    running: tuple[str, ...] = ()  # the ids of the tasks in its slots
 
 
 class Workbench(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="workbench"):
@@ -118,8 +186,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag
     message: str
 
 
-AnyRequest = GetTasks | ListTasks | GetOutcomes | GetStats | GetWorkbench
-AnyAnswer = Tasks | Outcomes | Stats | Workbench | Problem
+AnyRequest = (
+    GetTasks | ListTasks | GetOutcomes | GetStats | GetWorkbench | GetAttempts | GetWhy | GetCancelled | PinTasks
+)
+AnyAnswer = Tasks | Outcomes | Stats | Workbench | TaskIds | Attempts | Why | Problem
 
 _encoder = msgspec.msgpack.Encoder()
 _request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)

@@ -36,6 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         The tracker's, as an SQLAlchemy URL.
     retention
         Seconds a result is kept after its task has ended; the record stays.
+    ack_timeout
+        Seconds the broker lets a delivery go unacknowledged (its `consumer_timeout`); None to go by what the broker's
+        version has by default, and by what it says where it ends a consumer for it.
     """
 
     broker_url: str
@@ -44,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[str, ...] = ()
     database: str = ""
     retention: float = RETENTION
+    ack_timeout: float | None = None
 
     @classmethod
     def load(
@@ -76,7 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             store=environ.get("WORKBENCH_STORE", base.store),
             roots=_roots(environ["WORKBENCH_ROOTS"]) if "WORKBENCH_ROOTS" in environ else base.roots,
             database=environ.get("WORKBENCH_DATABASE", base.database),
-            retention=retention_of(environ) if "WORKBENCH_RETENTION" in environ else base.retention,
+            retention=_seconds(environ, "WORKBENCH_RETENTION") or base.retention,
+            ack_timeout=_seconds(environ, "WORKBENCH_ACK_TIMEOUT") or base.ack_timeout,
         )
 
     def as_environ(self) -> dict[str, str]:
@@ -88,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "WORKBENCH_ROOTS": os.pathsep.join(self.roots),
             "WORKBENCH_DATABASE": self.database,
             "WORKBENCH_RETENTION": str(self.retention),
+            "WORKBENCH_ACK_TIMEOUT": "" if self.ack_timeout is None else str(self.ack_timeout),
         }
 
 
@@ -132,11 +138,17 @@ def retention_of(environ: Mapping[str, str] = os.environ) -> float:
     WorkbenchError
         If it isn't a number above zero.
     """
-    text = environ.get("WORKBENCH_RETENTION", "")
+    return _seconds(environ, "WORKBENCH_RETENTION") or RETENTION
+
+
+def _seconds(environ: Mapping[str, str], name: str) -> float | None:
+    text = environ.get(name, "")
+    if not text:
+        return None
     try:
-        seconds = float(text) if text else RETENTION
+        seconds = float(text)
     except ValueError:
         seconds = -1.0
     if not seconds > 0:
-        raise WorkbenchError(f"WORKBENCH_RETENTION takes a number of seconds above zero, got {text!r}")
+        raise WorkbenchError(f"{name} takes a number of seconds above zero, got {text!r}")
     return seconds

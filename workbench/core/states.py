@@ -11,7 +11,16 @@ from typing import Any
 
 import msgspec
 
-from workbench.core.messages import Failure, Status, Task, TaskFinished, TaskStarted
+from workbench.core.messages import (
+    CancelRequested,
+    Failure,
+    Status,
+    Task,
+    TaskFinished,
+    TaskLost,
+    TaskProgress,
+    TaskStarted,
+)
 
 
 class State(StrEnum):
@@ -43,9 +52,27 @@ _TERMINAL_OF = {
 # Within one attempt a task is queued, then runs, then may wait for the next: a later phase is never undone by an
 # earlier one that arrives late.
 _PHASE = {State.QUEUED: 0, State.RUNNING: 1, State.RETRYING: 2}
+_NOT_RUNNING = {"started_at": None, "since": None, "worker": None, "slot": None, "retry_at": None}
 
 
-class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+class Progress(msgspec.Struct, frozen=True):
+    """How far an attempt said it was."""
+
+    attempt: int
+    at: datetime
+    fraction: float  # from 0 to 1
+    message: str = ""
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """The latest start of an attempt that is void, as its worker has vanished."""
+
+    attempt: int
+    since: datetime
+    worker: str
+
+
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the tracker knows of one task. A field is None until the fact that tells it has arrived."""
 
     task_id: str
@@ -68,6 +95,14 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     queued_attempt: int = 0  # the highest attempt whose copy has arrived
     failed_attempt: int = 0  # the attempt that `failure`, `output` and `peak_memory` tell of, where it failed
     failed_at: datetime | None = None
+    since: datetime | None = None  # when its worker last spoke of the current attempt as running
+    replay: int = 0  # how often it was sent again from the dead letters; what follows speaks of this replay
+    expires_at: datetime | None = None
+    deadline_at: datetime | None = None
+    progress: Progress | None = None  # the last that was told; of an earlier attempt, maybe
+    loss: Loss | None = None  # the last worker that vanished with it
+    cancel_at: datetime | None = None  # when somebody asked for its end
+    cancel_reason: str = ""
 
     def __repr__(self) -> str:
         what = f"{self.operation or 'task'} {self.task_id}: {self.state.value}"
@@ -90,7 +125,7 @@ def _between(start: datetime | None, end: datetime | None) -> float | None:
     return None if start is None or end is None else max(0.0, (end - start).total_seconds())
 
 
-Fact = Task | TaskStarted | TaskFinished
+Fact = Task | TaskStarted | TaskFinished | TaskProgress | TaskLost | CancelRequested
 
 
 def fold(record: TaskRecord | None, fact: Fact) -> TaskRecord:
@@ -101,16 +136,22 @@ def fold(record: TaskRecord | None, fact: Fact) -> TaskRecord:
     record
         What was known before; None where nothing was.
     fact
-        An accepted task (one copy each attempt), a start, or an outcome.
+        An accepted task (one copy each attempt), a start, how far it is, an outcome, the loss of its worker, or the
+        wish to end it.
 
     Returns
     -------
     TaskRecord
         The same object where the fact told nothing new. A fact may come twice, and facts may come in any order: the
         record ends the same. The one thing that order decides is which of several *terminal* outcomes counts: the
-        first to arrive (a task that ran twice may end twice; it is recorded once).
+        first to arrive (a task that ran twice may end twice; it is recorded once). A task that is sent again from the
+        dead letters begins anew with that replay's first fact; facts of earlier replays then change nothing.
     """
     known = record or TaskRecord(task_id=fact.task_id)
+    if fact.replay > known.replay:
+        known = _reopened(known, fact.replay)
+    elif fact.replay < known.replay:
+        return _identified(known, fact) if isinstance(fact, Task) else known
     match fact:
         case Task():
             return _accepted(known, fact)
@@ -118,6 +159,12 @@ def fold(record: TaskRecord | None, fact: Fact) -> TaskRecord:
             return _started(known, fact)
         case TaskFinished():
             return _finished(known, fact)
+        case TaskProgress():
+            return _progressed(known, fact)
+        case TaskLost():
+            return _lost(known, fact)
+        case CancelRequested():
+            return _cancel_requested(known, fact)
 
 
 # Each fact moves only what it is the authority for, and only forwards: identity and queueing come from the copy of the
@@ -125,25 +172,47 @@ def fold(record: TaskRecord | None, fact: Fact) -> TaskRecord:
 # what makes order and repetition harmless.
 
 
+def _reopened(known: TaskRecord, replay: int) -> TaskRecord:
+    return TaskRecord(
+        task_id=known.task_id,
+        operation=known.operation,
+        lane=known.lane,
+        client=known.client,
+        submitted_at=known.submitted_at,
+        replay=replay,
+    )
+
+
+def _identified(known: TaskRecord, task: Task) -> TaskRecord:
+    if known.submitted_at is not None:
+        return known
+    return msgspec.structs.replace(
+        known, operation=task.operation, client=task.client, lane=task.lane, submitted_at=task.submitted_at
+    )
+
+
 def _accepted(known: TaskRecord, task: Task) -> TaskRecord:
+    known = _identified(known, task)
     changes: dict[str, Any] = {}
-    if known.submitted_at is None:
-        changes.update(operation=task.operation, client=task.client, lane=task.lane, submitted_at=task.submitted_at)
+    if (known.expires_at, known.deadline_at) != (task.expires_at, task.deadline_at):
+        changes.update(expires_at=task.expires_at, deadline_at=task.deadline_at)
     if task.attempt > known.queued_attempt or (
         task.attempt == known.queued_attempt and known.queued_at is not None and task.queued_at < known.queued_at
     ):
         changes.update(queued_attempt=task.attempt, queued_at=task.queued_at)
     if _newer(known, task.attempt, State.QUEUED):
-        changes.update(state=State.QUEUED, attempt=task.attempt, started_at=None, worker=None, slot=None, retry_at=None)
+        changes.update(state=State.QUEUED, attempt=task.attempt, **_NOT_RUNNING)
     return msgspec.structs.replace(known, **changes) if changes else known
 
 
 def _started(known: TaskRecord, start: TaskStarted) -> TaskRecord:
+    if known.loss is not None and known.loss.attempt == start.attempt and start.since <= known.loss.since:
+        return known  # void: its worker has vanished since
     again = (  # redelivered after its worker was lost: the same attempt, started later and elsewhere
         known.state is State.RUNNING
         and start.attempt == known.attempt
-        and known.started_at is not None
-        and (start.started_at, start.worker) > (known.started_at, known.worker or "")
+        and known.since is not None
+        and (start.since, start.worker) > (known.since, known.worker or "")
     )
     if not again and not _newer(known, start.attempt, State.RUNNING):
         return known
@@ -152,10 +221,39 @@ def _started(known: TaskRecord, start: TaskStarted) -> TaskRecord:
         state=State.RUNNING,
         attempt=start.attempt,
         started_at=start.started_at,
+        since=start.since,
         worker=start.worker,
         slot=start.slot,
         retry_at=None,
     )
+
+
+def _progressed(known: TaskRecord, told: TaskProgress) -> TaskRecord:
+    last = known.progress
+    if last is not None and (told.attempt, told.at, told.fraction) <= (last.attempt, last.at, last.fraction):
+        return known
+    return msgspec.structs.replace(known, progress=Progress(told.attempt, told.at, told.fraction, told.message))
+
+
+def _lost(known: TaskRecord, lost: TaskLost) -> TaskRecord:
+    last = known.loss
+    if last is not None and (lost.attempt, lost.since, lost.worker) <= (last.attempt, last.since, last.worker):
+        return known
+    changes: dict[str, Any] = {"loss": Loss(lost.attempt, lost.since, lost.worker)}
+    was_running = known.state is State.RUNNING and known.attempt == lost.attempt
+    void = was_running and known.since is not None and known.since <= lost.since
+    if void or _newer(known, lost.attempt, State.QUEUED):
+        changes.update(state=State.QUEUED, attempt=lost.attempt, **_NOT_RUNNING)
+    return msgspec.structs.replace(known, **changes)
+
+
+def _cancel_requested(known: TaskRecord, wish: CancelRequested) -> TaskRecord:
+    if known.cancel_at is not None and (known.cancel_at, known.cancel_reason) <= (wish.at, wish.reason):
+        return known
+    changes: dict[str, Any] = {"cancel_at": wish.at, "cancel_reason": wish.reason}
+    if not known.operation and wish.operation:
+        changes.update(operation=wish.operation, client=wish.client)
+    return msgspec.structs.replace(known, **changes)
 
 
 def _finished(known: TaskRecord, end: TaskFinished) -> TaskRecord:
@@ -182,6 +280,7 @@ def _finished(known: TaskRecord, end: TaskFinished) -> TaskRecord:
             state=state,
             attempt=end.attempt,
             started_at=end.started_at,
+            since=end.started_at,
             finished_at=end.finished_at if state.terminal else None,
             retry_at=end.retry_at,
             worker=end.worker or None,

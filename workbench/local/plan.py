@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from workbench.broker.topology import LONG
 from workbench.core import routing
 from workbench.core.errors import InvalidArguments
 from workbench.core.settings import RETENTION, Settings, retention_of
@@ -70,6 +71,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             roots=self.roots,
             database=self.database,
             retention=self.retention,
+            ack_timeout=LONG,
         )
 
 

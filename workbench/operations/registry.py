@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from workbench.core import routing
 from workbench.core.errors import UnknownOperation, WorkbenchError
 from workbench.core.messages import OperationSpec
+from workbench.core.policy import RetryPolicy, check_seconds, policy_of
 from workbench.operations import signature
 
 P = ParamSpec("P")
@@ -34,9 +35,21 @@ _operations: dict[str, Operation] = {}
 def operation(name: Callable[P, R]) -> Callable[P, R]: ...
 @overload
 def operation(
-    name: str, *, timeout: float | None = None, retries: int = 0
+    name: str,
+    *,
+    timeout: float | None = None,
+    soft_timeout: float | None = None,
+    retries: int | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-def operation(name: Any, *, timeout: float | None = None, retries: int = 0) -> Any:
+def operation(
+    name: Any,
+    *,
+    timeout: float | None = None,
+    soft_timeout: float | None = None,
+    retries: int | None = None,
+    retry: RetryPolicy | None = None,
+) -> Any:
     """Make a function an operation that workers can run.
 
     Parameters
@@ -44,9 +57,16 @@ def operation(name: Any, *, timeout: float | None = None, retries: int = 0) -> A
     name
         `family.operation`, e.g. `"text.wordcount"`. The family picks the queue; a new one gets a queue of its own.
     timeout
-        Seconds one attempt may run before it is killed; None for no limit. A submission may say otherwise.
+        Seconds one attempt may run before it is killed; None for no limit.
+    soft_timeout
+        Seconds after which `wb.SoftTimeLimit` is raised in it, so that it can end in order; None for never.
     retries
-        Further attempts after a failed first one. A submission may say otherwise.
+        Further attempts after a failed first one: short for `retry=RetryPolicy(attempts=retries + 1)`.
+    retry
+        When a failed attempt is followed by another. Without either, an attempt that fails by what surrounds it (a
+        crashed process, a lost file server) is tried again, twice.
+
+    A submission may say otherwise, to each of them (`client.with_options`).
 
     Returns
     -------
@@ -57,6 +77,8 @@ def operation(name: Any, *, timeout: float | None = None, retries: int = 0) -> A
     ------
     InvalidName
         If the name isn't two lower-case words joined by a dot.
+    InvalidArguments
+        If a limit isn't a number of seconds, or the retries aren't a number.
 
     Examples
     --------
@@ -70,9 +92,12 @@ def operation(name: Any, *, timeout: float | None = None, retries: int = 0) -> A
     if callable(name):
         raise WorkbenchError(f"@operation needs a name: @operation('family.{getattr(name, '__name__', 'operation')}')")
     routing.check_operation(name)
+    check_seconds("timeout", timeout)
+    check_seconds("soft_timeout", soft_timeout)
+    policy = policy_of(retries, retry)
 
     def register(function: Callable[P, R]) -> Callable[P, R]:
-        spec = signature.describe(name, function, timeout=timeout, retries=retries)
+        spec = signature.describe(name, function, timeout=timeout, soft_timeout=soft_timeout, retry=policy)
         _operations[name] = Operation(spec, function)
         return function
 

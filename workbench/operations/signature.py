@@ -20,6 +20,7 @@ from typing import Any
 
 from workbench.core.errors import InvalidArguments
 from workbench.core.messages import OperationSpec, ParameterSpec, TypeSpec
+from workbench.core.policy import RetryPolicy
 from workbench.values.refs import FileRef, OutputPath
 
 Leaf = Callable[[str, object], object]
@@ -101,7 +102,12 @@ _STAND_INS: dict[str, object] = {
 
 
 def describe(
-    name: str, function: Callable[..., Any], *, timeout: float | None = None, retries: int = 0
+    name: str,
+    function: Callable[..., Any],
+    *,
+    timeout: float | None = None,
+    soft_timeout: float | None = None,
+    retry: RetryPolicy | None = None,
 ) -> OperationSpec:
     """Describe a function as an operation.
 
@@ -113,9 +119,11 @@ def describe(
         Its annotations say what each parameter takes. A parameter without one, or with a class that isn't known here,
         takes anything that can travel.
     timeout
-        Seconds one attempt may run; None for no limit.
-    retries
-        Further attempts after a failed first one.
+        Seconds one attempt may run before it is killed; None for no limit.
+    soft_timeout
+        Seconds after which `SoftTimeLimit` is raised in it; None for never.
+    retry
+        When a failed attempt is followed by another; None for the default.
     """
     hints = _hints(function)
     parameters = tuple(
@@ -130,7 +138,9 @@ def describe(
         for parameter in inspect.signature(function).parameters.values()
     )
     summary = (inspect.getdoc(function) or "").partition("\n")[0]
-    return OperationSpec(name=name, parameters=parameters, summary=summary, timeout=timeout, retries=retries)
+    return OperationSpec(
+        name=name, parameters=parameters, summary=summary, timeout=timeout, soft_timeout=soft_timeout, retry=retry
+    )
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -9,10 +9,13 @@ from typing import Any
 import msgspec
 
 from workbench.core.messages import (
+    CancelRequested,
     Event,
     OperationSpec,
     Task,
     TaskFinished,
+    TaskLost,
+    TaskProgress,
     TasksFinished,
     TasksStarted,
     TaskStarted,
@@ -49,7 +52,7 @@ class Batch:
         self.worker_events: list[WorkerEvent] = []
         for message, body in received:
             match message:
-                case Task() | TaskStarted() | TaskFinished():
+                case Task() | TaskStarted() | TaskFinished() | TaskProgress() | TaskLost() | CancelRequested():
                     self.facts.append((message, body))
                 case TasksStarted(starts=starts):
                     self.facts += [(start, b"") for start in starts]

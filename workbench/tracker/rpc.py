@@ -112,6 +112,8 @@ class Answers:
                     started_at=self._started_at,
                     last_event_at=self.last_event_at,
                 )
+            case rpc.GetAttempts() | rpc.GetWhy() | rpc.GetCancelled() | rpc.PinTasks():
+                return rpc.Problem(message="this tracker doesn't answer that yet")
             case rpc.GetWorkbench():
                 return rpc.Workbench(
                     store=self._settings.store,

@@ -25,7 +25,6 @@ from workbench.broker.topology import TRACKER_ONLINE, finished_key
 from workbench.core import rpc
 from workbench.core.ids import new_name
 from workbench.core.messages import TaskFinished, TrackerOnline, decode, encode, utcnow
-from workbench.core.retry import DELAYS
 from workbench.core.settings import Settings, default_directory
 from workbench.tracker import deadletters
 from workbench.tracker.batch import Received
@@ -108,7 +107,7 @@ class Tracker:
         self.name = name
         self._database = database
         self._topology = topology = Topology(settings.namespace)
-        self._delays = frozenset(topology.delay(seconds) for seconds in DELAYS)
+        self._delays = topology.delay_queues
         self._waiting = Waiting()
         self._writer = ThreadPoolExecutor(1, "tracker-writer")
         self._reader = ThreadPoolExecutor(1, "tracker-reader")

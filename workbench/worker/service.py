@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import shutil
 import socket
 import tempfile
@@ -21,7 +22,7 @@ from typing import Any, Self
 import msgspec
 
 from workbench.broker import ConnectionState, Consumer, Delivery, Outgoing, Publisher, Topology
-from workbench.broker.topology import TASKS_STARTED, families
+from workbench.broker.topology import TASKS_STARTED, delay_headers, families
 from workbench.core import messages, retry, routing
 from workbench.core.errors import WorkbenchError
 from workbench.core.ids import new_name
@@ -120,7 +121,9 @@ class Worker:
         self._pace = Pace(options.slots)
         self._settled = asyncio.Event()
         self._tasks: set[asyncio.Future[None]] = set()
-        self._publisher = Publisher(settings.broker_url, self._topology, name=f"{self.name} publishes")
+        self._publisher = Publisher(
+            settings.broker_url, self._topology, name=f"{self.name} publishes", declare=self._topology.delays()
+        )
         self._outbox = Outbox(self._publisher, self._topology)
         self._consumer: Consumer | None = None
         self._scratch = _scratch_directory(settings, self.name)
@@ -368,13 +371,13 @@ class Worker:
         """Decide between the end and another attempt."""
         self._done += 1
         self._started.pop(job.task.task_id, None)
-        delay = None
+        decision = retry.Decision()
         if outcome.status is Status.FAILED and outcome.failure is not None:
-            delay = retry.next_delay(job.task, outcome.failure)
-        if delay is None:
+            decision = retry.decide(job.task, outcome.failure, now=outcome.finished_at, draw=random.random())  # noqa: S311
+        if decision.delay is None:
             self._finish(job, outcome)
         else:
-            self._retry(job, outcome, delay)
+            self._retry(job, outcome, decision.delay)
 
     def _finish(self, job: WorkerJob, outcome: TaskFinished) -> None:
         """Publish the outcome; the delivery is acknowledged when the broker has confirmed it."""
@@ -387,10 +390,11 @@ class Worker:
         told = msgspec.structs.replace(outcome, status=Status.RETRY, retry_at=at)
         waiting = self._publisher.publish_nowait(
             Outgoing(
-                self._topology.delay(delay),
+                self._topology.delayed,
                 routing.routing_key(task.operation, task.lane),
                 messages.encode(again),
                 message_id=task.task_id,
+                headers=delay_headers(delay),
             )
         )
 
