@@ -17,6 +17,14 @@ help: ## List the targets
 setup: ## Install RabbitMQ (if none is found) and the package with its notebook, sample and test extras
 	@scripts/setup notebook,samples,test
 
+.PHONY: setup-test
+setup-test:
+	@scripts/setup notebook,samples,test postgresql
+
+.PHONY: setup-faults
+setup-faults:
+	@scripts/setup notebook,samples,test postgresql faketime netns
+
 .PHONY: setup-lint
 setup-lint:
 	@scripts/setup notebook,samples,test,lint
@@ -30,8 +38,12 @@ lab: setup ## Start a workbench and JupyterLab; the workbench stops when Jupyter
 	@scripts/lab $(BIN)
 
 .PHONY: test
-test: setup ## Run the tests, against a real RabbitMQ
+test: setup-test ## Run the tests, against a real RabbitMQ
 	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: faults
+faults: setup-faults ## Provoke every fault and write what was measured into docs/reliability.md; takes a while, run it alone
+	@$(BIN)/python -m pytest tests/faults -m "" --write-report $(ARGS)
 
 .PHONY: lint
 lint: setup-lint ## Check style, types and the direction of imports

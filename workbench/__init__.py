@@ -10,17 +10,26 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from workbench.broker.letters import Letter as Letter
+    from workbench.client.cancel import Cancellation as Cancellation
     from workbench.client.client import Client as Client
     from workbench.client.group import TaskGroup as TaskGroup
     from workbench.client.handle import TaskHandle as TaskHandle
     from workbench.client.producer import Producer as Producer
+    from workbench.core.errors import AttemptCancelled as AttemptCancelled
+    from workbench.core.errors import BrokerBlocked as BrokerBlocked
     from workbench.core.errors import BrokerRefused as BrokerRefused
+    from workbench.core.errors import BrokerTooOld as BrokerTooOld
     from workbench.core.errors import BrokerUnavailable as BrokerUnavailable
     from workbench.core.errors import InputError as InputError
     from workbench.core.errors import InvalidArguments as InvalidArguments
     from workbench.core.errors import NoWorkbench as NoWorkbench
+    from workbench.core.errors import QueueFull as QueueFull
+    from workbench.core.errors import Reject as Reject
     from workbench.core.errors import ResultExpired as ResultExpired
     from workbench.core.errors import ResultTimeout as ResultTimeout
+    from workbench.core.errors import Retry as Retry
+    from workbench.core.errors import SoftTimeLimit as SoftTimeLimit
     from workbench.core.errors import TaskCancelled as TaskCancelled
     from workbench.core.errors import TaskEnded as TaskEnded
     from workbench.core.errors import TaskExpired as TaskExpired
@@ -31,7 +40,9 @@ if TYPE_CHECKING:
     from workbench.core.errors import Unroutable as Unroutable
     from workbench.core.errors import UnsupportedValue as UnsupportedValue
     from workbench.core.errors import WorkbenchError as WorkbenchError
+    from workbench.core.policy import RetryPolicy as RetryPolicy
     from workbench.local.cluster import LocalCluster as LocalCluster
+    from workbench.operations.context import progress as progress
     from workbench.operations.context import scratch_file as scratch_file
     from workbench.operations.registry import operation as operation
     from workbench.values.refs import FileRef as FileRef
@@ -40,13 +51,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ERRORS = (
+    "AttemptCancelled",
+    "BrokerBlocked",
     "BrokerRefused",
+    "BrokerTooOld",
     "BrokerUnavailable",
     "InputError",
     "InvalidArguments",
     "NoWorkbench",
+    "QueueFull",
+    "Reject",
     "ResultExpired",
     "ResultTimeout",
+    "Retry",
+    "SoftTimeLimit",
     "TaskCancelled",
     "TaskEnded",
     "TaskExpired",
@@ -63,10 +81,14 @@ _HOMES = {
     "FileRef": "workbench.values.refs",
     "LocalCluster": "workbench.local.cluster",
     "OutputPath": "workbench.values.refs",
+    "Cancellation": "workbench.client.cancel",
+    "Letter": "workbench.broker.letters",
     "Producer": "workbench.client.producer",
     "TaskGroup": "workbench.client.group",
     "TaskHandle": "workbench.client.handle",
+    "RetryPolicy": "workbench.core.policy",
     "operation": "workbench.operations.registry",
+    "progress": "workbench.operations.context",
     "scratch_file": "workbench.operations.context",
     **dict.fromkeys(_ERRORS, "workbench.core.errors"),
 }

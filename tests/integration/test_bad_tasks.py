@@ -206,7 +206,10 @@ def hostile() -> list[bytes]:
         {"client": "#"},
         {"attempt": 2**63},
         {"attempt": 0},
-        {"retries": 10**9},
+        {"retry": {"attempts": 0}},
+        {"soft_timeout": 0.0},
+        {"replay": -1},
+        {"deadline_at": "2026-01-01T00:00:00"},
         {"timeout": float("nan")},
         {"timeout": -1.0},
         {"expires_at": "2026-01-01T00:00:00"},
@@ -236,6 +239,8 @@ def test_an_unknown_operation_that_reaches_a_worker(client: wb.Client, cluster: 
     error = failure(client.get(task.task_id))
     assert "UnknownOperation" in str(error)
     assert "text.nosuch" in str(error)
+    letter = asyncio.run(client.dead_letter(task.task_id))
+    assert (letter.reason_type, letter.attempts) == ("UnknownOperation", 3)  # another worker might have known it
     goes_on(client)
 
 

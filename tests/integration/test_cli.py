@@ -12,6 +12,7 @@ import pytest
 
 import workbench as wb
 from tests.support import wait_until
+from workbench.cli.common import parse_duration, parse_size
 from workbench.local import control
 
 ROOT = Path(__file__).parent.parent.parent
@@ -121,6 +122,16 @@ def test_a_memory_limit_that_is_not_a_size_is_refused(size: str) -> None:
 
 
 def test_sizes_are_read_as_people_write_them() -> None:
-    from workbench.cli import parse_size
-
     assert parse_size("512MiB") == parse_size("512M") == parse_size("0.5GiB") == parse_size("536870912") == 2**29
+
+
+def test_times_are_read_as_people_write_them() -> None:
+    assert [parse_duration(text) for text in ("90", "90s", "1.5m", "2H", " 1d ")] == [90, 90, 90, 7200, 86400]
+
+
+@pytest.mark.parametrize("option", ["--max-runtime", "--idle-exit"])
+@pytest.mark.parametrize("time", ["soon", "-3", "0", "m", "5 weeks", "nan", "inf"])
+def test_a_time_that_is_none_is_refused(option: str, time: str) -> None:
+    done = workbench("worker", f"{option}={time}", "--url", "amqp://a:b@127.0.0.1:9/")
+    assert done.returncode == 2
+    assert "55m" in done.stderr

@@ -8,10 +8,20 @@ import time
 import pytest
 
 from tests.support import rabbitmqctl, until
-from workbench.broker import ConnectionState, Consumer, Delivery, Lock, Outgoing, Publisher, RpcCaller, Topology
+from workbench.broker import (
+    ConnectionState,
+    Consumer,
+    Delivery,
+    Lock,
+    NobodyThere,
+    Outgoing,
+    Publisher,
+    RpcCaller,
+    Topology,
+)
 from workbench.broker.node import Node
 from workbench.broker.session import open_session
-from workbench.broker.topology import Queue
+from workbench.broker.topology import Queue, worker_key
 from workbench.core.errors import BrokerRefused, BrokerUnavailable, TrackerUnavailable
 
 
@@ -311,6 +321,40 @@ def test_a_request_that_nobody_answers_is_an_error_in_the_time_given(node: Node,
             await publisher.connection.wait_open(20)
             with pytest.raises(TrackerUnavailable, match="no answer from the tracker within"):
                 await caller.ask(b"anyone?", timeout=0.2)
+
+    asyncio.run(run())
+
+
+def test_a_worker_is_asked_by_its_key_and_one_that_is_gone_is_told_of_at_once(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        publisher, caller = Publisher(node.url, topology, name="asks"), RpcCaller(topology)
+        publisher.connection.add(caller)
+        answers = Publisher(node.url, topology, name="answers")
+        queue = topology.control_queue("w1-1")
+
+        def on_order(order: Delivery) -> None:
+            answers.reply(order.reply_to, order.correlation_id, order.body.upper())
+
+        worker = Consumer(
+            node.url,
+            topology,
+            name="w1",
+            queues={queue: 0},
+            declare=topology.control_of("w1", queue),
+            auto_ack=True,
+            on_delivery=on_order,
+        )
+        async with publisher, answers:
+            for part in (publisher, answers):
+                await part.connection.wait_open(20)
+            async with worker:
+                await worker.connection.wait_open(20)
+                key = worker_key("w1")
+                assert await caller.ask(b"there?", timeout=20, exchange=topology.control, key=key) == b"THERE?"
+            start = time.monotonic()
+            with pytest.raises(NobodyThere, match=r"worker\.w1"):
+                await caller.ask(b"still there?", timeout=20, exchange=topology.control, key=key)
+            assert time.monotonic() - start < 10
 
     asyncio.run(run())
 

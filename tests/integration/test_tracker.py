@@ -1,128 +1,49 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
 import sqlite3
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.integration.tracker_desk import LONG, Desk, Play, connections, eventually, holds, player, program
 from tests.support import until
-from workbench.broker import Consumer, Delivery, Lock, Outgoing, Publisher, RpcCaller, Topology
+from workbench.broker import Consumer, Delivery, Lock, Topology
 from workbench.broker.node import Node
-from workbench.broker.session import open_session
 from workbench.broker.topology import finished_key
 from workbench.core import rpc
-from workbench.core.ids import new_task_id
 from workbench.core.messages import (
     Status,
-    Task,
-    TaskFinished,
     TrackerOnline,
     WorkerOnline,
     decode,
     encode,
     utcnow,
 )
-from workbench.core.settings import Settings
-from workbench.core.states import State, TaskRecord
+from workbench.core.states import State
 from workbench.tracker import batcher, service
 from workbench.tracker.database import Database
-from workbench.tracker.service import Tracker
-
-LONG = 30.0
-
-
-async def eventually(ask: Callable[[], Coroutine[Any, Any, Any]], holds: Callable[[Any], object]) -> Any:
-    """Ask until the answer holds, and return it."""
-    async with asyncio.timeout(LONG):
-        while not holds(answer := await ask()):  # noqa: ASYNC110 - the condition lies in another process
-            await asyncio.sleep(0.02)
-    return answer
+from workbench.values import codecs
+from workbench.values.files import Files
+from workbench.values.store import Store
+from workbench.values.sweep import find_references
 
 
-class Desk:
-    """A client's and a worker's side of the broker, with one tracker's database."""
-
-    def __init__(self, node: Node, topology: Topology, directory: Path) -> None:
-        self.node = node
-        self.topology = topology
-        self.path = directory / "tracker.db"
-        self.settings = Settings(
-            broker_url=node.url, namespace=topology.namespace, store="/store", database=f"sqlite:///{self.path}"
-        )
-        self.caller = RpcCaller(topology)
-        self.publisher = Publisher(node.url, topology, name="desk")
-        self.publisher.connection.add(self.caller)
-
-    async def submit(self, operation: str = "image.thumbnail", lane: str | None = None) -> Task:
-        now = utcnow()
-        task = Task(task_id=new_task_id(), operation=operation, client="c", submitted_at=now, queued_at=now, lane=lane)
-        key = f"{operation}.{lane}" if lane else operation
-        await self.publisher.publish(Outgoing(self.topology.submit, key, encode(task), message_id=task.task_id))
-        return task
-
-    async def finish(self, task: Task, status: Status = Status.SUCCEEDED) -> TaskFinished:
-        end = TaskFinished(
-            task_id=task.task_id,
-            operation=task.operation,
-            client=task.client,
-            attempt=task.attempt,
-            status=status,
-            finished_at=utcnow(),
-            worker="w",
-        )
-        await self.event(finished_key(task.client), encode(end), f"{task.task_id}/{task.attempt}")
-        return end
-
-    async def event(self, key: str, body: bytes, message_id: str = "") -> None:
-        await self.publisher.publish(Outgoing(self.topology.events, key, body, message_id=message_id))
-
-    async def ask(self, request: rpc.AnyRequest) -> Any:
-        return rpc.decode_answer(await self.caller.ask(rpc.encode(request), timeout=LONG))
-
-    async def outcome(self, task_id: str) -> TaskFinished:
-        answer = await self.ask(rpc.GetOutcomes(task_ids=(task_id,), timeout=LONG))
-        assert isinstance(answer, rpc.Outcomes)
-        assert not answer.unknown
-        return answer.ended[0]
-
-    async def record(self, task_id: str) -> TaskRecord | None:
-        records = (await self.ask(rpc.GetTasks(task_ids=(task_id,)))).records
-        return records[0] if records else None
-
-    async def recorded(self, task_id: str, state: State) -> Any:
-        return await eventually(
-            lambda: self.record(task_id), lambda record: record is not None and record.state is state
-        )
-
-    @contextlib.asynccontextmanager
-    async def tracker(self) -> AsyncIterator[Tracker]:
-        with Database(self.settings.database) as database:
-            async with Tracker(self.settings, database, name="tracker-1") as tracker:
-                yield tracker
-
-
-Scene = Callable[[Desk], Coroutine[Any, Any, None]]
-Play = Callable[[Scene], None]
+@pytest.fixture(params=["sqlite", "postgresql"])
+def play(request: pytest.FixtureRequest, node: Node, topology: Topology, tmp_path: Path) -> Play:
+    path = f"sqlite:///{tmp_path / 'tracker.db'}"
+    return player(node, topology, path if request.param == "sqlite" else request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
-def play(node: Node, topology: Topology, tmp_path: Path) -> Play:
-    def play(scene: Scene) -> None:
-        async def all_of_it() -> None:
-            desk = Desk(node, topology, tmp_path)
-            async with desk.publisher, asyncio.timeout(120):
-                await scene(desk)
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tracker.db"
 
-        asyncio.run(all_of_it())
 
-    return play
+@pytest.fixture
+def play_on_sqlite(node: Node, topology: Topology, path: Path) -> Play:
+    return player(node, topology, f"sqlite:///{path}")
 
 
 def test_a_task_and_its_outcome_are_recorded_and_told(play: Play) -> None:
@@ -152,14 +73,6 @@ def test_what_happened_while_no_tracker_ran_is_recorded_by_the_next(play: Play) 
         await holds(desk, desk.topology.tracker_queue, 0)
 
     play(scene)
-
-
-async def holds(desk: Desk, queue: str, *counts: int) -> None:
-    """Wait until so many messages are ready on a queue. What its consumer didn't acknowledge is, once that is gone."""
-    session = await open_session(desk.node.url, name="counts")
-    channel = await session.channel()
-    await eventually(lambda: channel.count(queue), lambda ready: ready in counts)
-    await session.close()
 
 
 def test_a_task_for_a_lane_that_does_not_exist_ends_as_unroutable(play: Play) -> None:
@@ -217,15 +130,15 @@ def test_a_message_that_nobody_can_read_is_set_aside_and_the_tracker_goes_on(
 
 
 def test_nothing_is_acknowledged_while_the_database_is_locked_and_all_is_recorded_after(
-    play: Play, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    play_on_sqlite: Play, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(service, "DRAIN_TIMEOUT", 0.1)
     monkeypatch.setattr(batcher, "LONGEST_PAUSE", 0.1)
 
     async def scene(desk: Desk) -> None:
-        lock = sqlite3.connect(desk.path, isolation_level=None)
+        lock = sqlite3.connect(path, isolation_level=None)
         async with desk.tracker() as tracker:
-            with tracker._database._write() as connection:
+            with tracker._database._connections.write() as connection:
                 connection.exec_driver_sql("PRAGMA busy_timeout=1")
             lock.execute("BEGIN IMMEDIATE")
             tasks = [await desk.submit() for _ in range(10)]
@@ -238,7 +151,7 @@ def test_nothing_is_acknowledged_while_the_database_is_locked_and_all_is_recorde
                 await desk.recorded(task.task_id, State.QUEUED)
         lock.close()
 
-    play(scene)
+    play_on_sqlite(scene)
 
 
 def test_workers_and_their_operations_are_told(play: Play) -> None:
@@ -272,21 +185,6 @@ def test_a_tracker_that_takes_over_says_so(play: Play) -> None:
     play(scene)
 
 
-@contextlib.asynccontextmanager
-async def program(desk: Desk, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A tracker as a process of its own."""
-    code = f"import asyncio, workbench.tracker.service as s; asyncio.run(s.run(s.Settings.load(), name={name!r}))"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, env={**os.environ, **desk.settings.as_environ()}
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
 def test_one_tracker_is_active_and_another_takes_over_when_it_is_killed(play: Play) -> None:
     async def scene(desk: Desk) -> None:
         async with program(desk, "first") as first:
@@ -304,14 +202,17 @@ def test_one_tracker_is_active_and_another_takes_over_when_it_is_killed(play: Pl
     play(scene)
 
 
-def test_a_tracker_that_stands_by_ends_with_a_signal_too(play: Play) -> None:
+def test_a_tracker_that_stands_by_ends_with_a_signal_too_and_leaves_the_database_alone(
+    play_on_sqlite: Play, path: Path
+) -> None:
     async def scene(desk: Desk) -> None:
         async with Lock(desk.node.url, desk.topology.tracker_lock, name="test"), program(desk, "idle") as idle:
-            await eventually(lambda: asyncio.to_thread(desk.path.exists), bool)  # it has begun
+            await eventually(lambda: connections(desk), lambda names: "idle (lock)" in names)
+            assert not await asyncio.to_thread(path.exists)  # whoever is active may be of an earlier version
             idle.send_signal(signal.SIGINT)
             assert await asyncio.wait_for(idle.wait(), LONG) == 0
 
-    play(scene)
+    play_on_sqlite(scene)
 
 
 def test_a_stopped_tracker_has_recorded_what_it_acknowledged(play: Play) -> None:
@@ -324,3 +225,27 @@ def test_a_stopped_tracker_has_recorded_what_it_acknowledged(play: Play) -> None
         await holds(desk, desk.topology.tracker_queue, 500 - recorded, 501 - recorded)
 
     play(scene)
+
+
+def test_results_and_what_only_they_refer_to_are_swept_while_the_tracker_works(
+    node: Node, topology: Topology, path: Path, tmp_path: Path
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    files = Files(store.location)
+    large = codecs.encode(["x" * 100_000], files)
+    kept = codecs.encode(["y" * 100_000], files)
+
+    async def scene(desk: Desk) -> None:
+        async with desk.tracker():
+            done, pinned = await desk.submit(), await desk.submit()
+            await desk.finish(pinned, result=kept)
+            await desk.recorded(pinned.task_id, State.SUCCEEDED)
+            assert (await desk.ask(rpc.PinTasks(task_ids=(pinned.task_id,)))).task_ids == (pinned.task_id,)
+            await desk.finish(done, result=large)
+            await eventually(lambda: desk.ask(rpc.GetOutcomes(task_ids=(done.task_id,))), lambda told: told.expired)
+            gone, stays = (store.directory / key for body in (large, kept) for key in find_references(body))
+            await until(lambda: not gone.exists())
+            assert stays.exists()
+            assert (await desk.outcome(pinned.task_id)).result == kept
+
+    player(node, topology, f"sqlite:///{path}", store=store.location, retention=1.0)(scene)

@@ -5,82 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import msgspec
-
+from tests.integration.stage import Stage, play, task
 from tests.support import until
-from workbench.broker import Consumer, Delivery, Outgoing, Publisher, Topology
+from workbench.broker import Outgoing, Topology
 from workbench.broker.node import Node
-from workbench.broker.topology import families
-from workbench.core.ids import new_task_id
-from workbench.core.messages import Status, Task, TaskFinished, TasksFinished, decode, encode, utcnow
-from workbench.core.policy import RetryPolicy
-from workbench.core.settings import Settings
-from workbench.worker.service import Options, Worker
-
-OPERATIONS = "tests.integration.user_operations"
-
-
-def task(operation: str, *args: object, retries: int = 0) -> Task:
-    now = utcnow()
-    raw = tuple(msgspec.Raw(msgspec.msgpack.encode(arg)) for arg in args)
-    return Task(
-        task_id=new_task_id(),
-        operation=operation,
-        args=raw,
-        client="c",
-        submitted_at=now,
-        queued_at=now,
-        retry=RetryPolicy(attempts=retries + 1),
-    )
-
-
-class Stage:
-    """A worker, tasks for it, and the outcomes it tells."""
-
-    def __init__(self, node: Node, topology: Topology, worker: Worker) -> None:
-        self.topology = topology
-        self.worker = worker
-        self.ended: list[TaskFinished] = []
-        self.publisher = Publisher(node.url, topology, name="submits", declare=families(topology, ("text", "bad")))
-        self.listener = Consumer(
-            node.url,
-            topology,
-            name="listens",
-            queues={topology.tracker_queue: 100},
-            on_delivery=self._on_delivery,
-        )
-
-    def _on_delivery(self, delivery: Delivery) -> None:
-        event = decode(delivery.body)
-        if isinstance(event, TasksFinished):
-            self.ended += event.outcomes
-        self.listener.ack(delivery)
-
-    async def submit(self, task: Task) -> None:
-        await self.publisher.publish(
-            Outgoing(self.topology.submit, task.operation, encode(task), message_id=task.task_id)
-        )
-
-    async def ends(self, task: Task) -> TaskFinished:
-        await until(lambda: any(outcome.task_id == task.task_id for outcome in self.ended), what=f"{task.operation}")
-        return next(outcome for outcome in self.ended if outcome.task_id == task.task_id)
-
-
-def play(
-    node: Node, topology: Topology, store: Path, scene: Callable[[Stage], Awaitable[None]], *, slots: int = 1
-) -> None:
-    async def run() -> None:
-        settings = Settings(broker_url=node.url, namespace=topology.namespace, store=str(store))
-        options = Options(families=("text", "bad"), include=(OPERATIONS,), slots=slots, grace=10.0)
-        async with Worker(settings, options) as worker:
-            stage = Stage(node, topology, worker)
-            async with stage.publisher, stage.listener:
-                await scene(stage)
-
-    asyncio.run(run())
+from workbench.core.messages import Status, encode
 
 
 def test_a_slot_whose_child_was_killed_while_idle_runs_one_task_at_a_time_after_it(
@@ -90,7 +21,7 @@ def test_a_slot_whose_child_was_killed_while_idle_runs_one_task_at_a_time_after_
         first = task("text.wordcount", "a b")
         await stage.submit(first)
         await stage.ends(first)
-        slot = stage.worker._slots[0]
+        slot = stage.worker._attempts._slots[0]
         pid = slot.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -102,7 +33,7 @@ def test_a_slot_whose_child_was_killed_while_idle_runs_one_task_at_a_time_after_
         assert slept.status is Status.SUCCEEDED
         assert raised.failure is not None
         assert raised.failure.message == "as it should"
-        await until(lambda: stage.worker._roster.held == 0)
+        await stage.settles()
 
     play(node, topology, tmp_path, scene)
 
@@ -112,8 +43,8 @@ def test_a_task_submitted_right_after_its_slots_child_was_killed_ends(
 ) -> None:
     async def scene(stage: Stage) -> None:
         for _ in range(3):
-            await until(lambda: stage.worker._slots[0].takes_tasks)
-            pid = stage.worker._slots[0].pid
+            await until(lambda: stage.worker._attempts._slots[0].takes_tasks)
+            pid = stage.worker._attempts._slots[0].pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
             each = task("text.wordcount", "a b")
@@ -128,7 +59,7 @@ def test_both_copies_of_a_task_are_acknowledged(node: Node, topology: Topology, 
         twice = task("text.sleep", 0.5)
         await asyncio.gather(stage.submit(twice), stage.submit(twice))
         await stage.ends(twice)
-        await until(lambda: stage.worker._roster.held == 0)
+        await stage.settles()
         tasks = [task("text.sleep", 0.3) for _ in range(2)]
         for each in tasks:
             await stage.submit(each)
@@ -159,7 +90,7 @@ def test_a_drain_gives_back_what_was_still_on_its_way(node: Node, topology: Topo
             stage.publisher.publish_nowait(
                 Outgoing(topology.submit, "text.sleep", encode(task("text.sleep", 0.01 if number < 200 else 0.05)))
             )
-        await until(lambda: len(stage.ended) > 30)
+        await until(lambda: len(stage.told.outcomes) > 30)
         await asyncio.wait_for(stage.worker.drain(), 5)
         assert stage.worker._roster.held == 0
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import workbench as wb
+from workbench.operations import context
 
 
 @wb.operation("text.wordcount")
@@ -147,3 +150,98 @@ def leaves(marks: str, seconds: float) -> int:
 def size(path: Path, others: list[Path] | None = None) -> int:
     """Return the length of files together."""
     return sum(len(one.read_text()) for one in [path, *(others or [])])
+
+
+# --- what limits, orders and policies are tried on -------------------------------------------------
+
+
+@wb.operation("bad.tidies")
+def tidies(directory: str, seconds: float = 60.0) -> str:
+    """Sleep, and leave a mark of how it was woken: what `except Exception` catches, and what `finally` sees."""
+    try:
+        time.sleep(seconds)
+    except Exception as error:
+        Path(directory, "caught").write_text(type(error).__name__)
+        raise
+    finally:
+        Path(directory, "tidied").write_text("yes")
+    return "slept"
+
+
+@wb.operation("bad.stubborn")
+def stubborn(seconds: float = 60.0) -> str:
+    """Swallow whatever comes, and go on."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            time.sleep(end - time.monotonic())
+        except BaseException as error:
+            print(f"swallowed {type(error).__name__}", flush=True)
+    return "slept"
+
+
+@wb.operation("bad.awaits")
+async def awaits(directory: str, seconds: float = 60.0) -> str:
+    """Sleep in a coroutine, and leave a mark of how it was woken."""
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        Path(directory, "cancelled").write_text("yes")  # noqa: ASYNC240 - it is over
+        raise
+    return "slept"
+
+
+@wb.operation("bad.child")
+def child(directory: str) -> int:
+    """Wait for a process of its own, which a signal to the slot must not reach."""
+    process = subprocess.Popen(["sleep", "60"])
+    Path(directory, "child").write_text(str(process.pid))
+    try:
+        return process.wait()
+    except BaseException:
+        Path(directory, "alive").write_text(str(process.poll() is None))
+        process.kill()
+        raise
+
+
+@wb.operation("bad.retries")
+def retries(directory: str, delay: float | None = None) -> int:
+    """Ask for another attempt the first two times."""
+    count = len(list(Path(directory).glob("attempt-*")))
+    Path(directory, f"attempt-{count}").touch()
+    if count < 2:
+        raise wb.Retry(f"attempt {count} isn't enough", delay=delay)
+    return count
+
+
+@wb.operation("bad.rejects")
+def rejects(reason: str) -> None:
+    """Reject the task."""
+    raise wb.Reject(reason)
+
+
+@wb.operation("bad.loses")
+def loses(number: int) -> None:
+    """Fail as the operating system does, with this errno."""
+    raise OSError(number, os.strerror(number))
+
+
+@wb.operation("bad.tells")
+def tells(steps: int, seconds: float = 0.0) -> int:
+    """Tell its progress, from this thread and from another; note something."""
+    for step in range(steps):
+        wb.progress(step / steps, f"step {step}")
+        time.sleep(seconds)
+    thread = threading.Thread(target=wb.progress, args=(1.0, "done"))
+    thread.start()
+    thread.join()
+    context.note("engine", "hand")
+    return steps
+
+
+@wb.operation("bad.allocates")
+def allocates(mebibytes: int) -> int:
+    """Use memory for a moment."""
+    block = bytearray(mebibytes * 2**20)
+    block[:: os.sysconf("SC_PAGE_SIZE")] = b"1" * len(block[:: os.sysconf("SC_PAGE_SIZE")])
+    return len(block)

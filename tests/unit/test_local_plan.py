@@ -4,6 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from workbench.broker.topology import LONG
 from workbench.core.errors import InvalidArguments, InvalidName
 from workbench.core.settings import Settings
 from workbench.local.plan import Plan, Service, make_plan, restart_delay
@@ -64,10 +65,10 @@ def test_everything_lies_below_the_directory_unless_told_otherwise(tmp_path: Pat
         store="/data/bench/store",
         roots=(str(tmp_path),),
         database="sqlite:////data/bench/tracker.sqlite",
-        ack_timeout=30 * 24 * 3600.0,
+        ack_timeout=LONG,
     )
     assert make_plan(HERE, store="s3://b/p", database="postgresql://h/d", roots=["/a", "b"]).settings("u") == Settings(
-        broker_url="u", store="s3://b/p", roots=("/a", f"{tmp_path}/b"), database="postgresql://h/d"
+        broker_url="u", store="s3://b/p", roots=("/a", f"{tmp_path}/b"), database="postgresql://h/d", ack_timeout=LONG
     )
 
 

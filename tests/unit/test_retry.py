@@ -87,6 +87,12 @@ def test_what_another_attempt_would_only_repeat_is_never_tried_again(kind: str) 
         assert decided(task(retry=RetryPolicy(attempts=5)), failure) == Decision()
 
 
+def test_an_operation_that_one_worker_does_not_know_may_be_known_to_another() -> None:
+    unknown = Failure(type="UnknownOperation", message="", bases=("WorkbenchError",))
+    assert [decided(task(attempt), unknown).delay for attempt in (1, 2, 3)] == [1.0, 2.0, None]
+    assert "UnknownOperation" in decided(task(3), unknown).dead
+
+
 def test_an_operation_that_asks_for_another_attempt_gets_it_after_its_own_time_while_there_are_any() -> None:
     asks = Failure(type="Retry", message="", asks="retry", retry_in=7.0)
     assert [decided(task(attempt), asks).delay for attempt in (1, 2, 3)] == [7.0, 7.0, None]

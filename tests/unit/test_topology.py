@@ -1,16 +1,25 @@
 import fnmatch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from workbench.broker.topology import Binding, Exchange, Queue, Topology
-from workbench.core import routing
+from workbench.broker.topology import DELAY_UNIT, LONGEST_DELAY, Binding, Exchange, Queue, Topology, delay_headers
+from workbench.core import policy, routing
 from workbench.core.errors import InvalidName
 
 TOPOLOGY = Topology("test.")
 
 
 def everything() -> list[object]:
-    return [*TOPOLOGY.base(), *TOPOLOGY.family("text"), *TOPOLOGY.family("image", "high"), *TOPOLOGY.client("c1")]
+    return [
+        *TOPOLOGY.base(),
+        *TOPOLOGY.delays(),
+        *TOPOLOGY.family("text"),
+        *TOPOLOGY.family("image", "high"),
+        *TOPOLOGY.client("c1"),
+        *TOPOLOGY.control_of("w1", "test.control.w1"),
+    ]
 
 
 def test_whatever_is_bound_was_declared_before() -> None:
@@ -67,6 +76,32 @@ def test_exactly_one_task_queue_matches_any_task(key: str, queue: str | None) ->
         and fnmatch.fnmatchcase(key, declaration.key)
     ]
     assert matching == ([queue] if queue else [])
+
+
+def waited(seconds: float) -> float:
+    """Seconds a message with these headers spends in the delay queues, as the declarations say."""
+    headers = delay_headers(seconds)
+    total, place = 0, TOPOLOGY.delayed
+    queues = {each.name: each.arguments for each in everything() if isinstance(each, Queue)}
+    while place != TOPOLOGY.submit:
+        ways = [each for each in TOPOLOGY.delays() if isinstance(each, Binding) and each.source == place]
+        asked = [way for way in ways if all(headers[k] == v for k, v in way.arguments.items() if k != "x-match")]
+        assert len(asked) == 1, "exactly one way leads on"
+        if asked[0].to_exchange:
+            place = asked[0].to
+        else:
+            total += queues[place]["x-message-ttl"]
+            place = queues[place]["x-dead-letter-exchange"]
+    return total / 1000
+
+
+@given(st.floats(0, LONGEST_DELAY))
+def test_a_message_waits_as_long_as_its_headers_say_rounded_up_to_a_unit(seconds: float) -> None:
+    assert 0 <= waited(seconds) - seconds <= DELAY_UNIT
+
+
+def test_the_longest_delay_that_a_policy_may_have_fits_into_the_delay_queues() -> None:
+    assert policy.LONGEST_DELAY <= waited(policy.LONGEST_DELAY) <= LONGEST_DELAY
 
 
 @pytest.mark.parametrize("name", ["", "../elsewhere", "a b", "x" * 65, "a.b"])

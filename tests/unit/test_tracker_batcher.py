@@ -93,3 +93,35 @@ def test_what_is_forgotten_is_not_handled() -> None:
         return handled
 
     assert asyncio.run(run()) == [2]
+
+
+def test_catching_up_takes_what_was_put_before_and_no_longer() -> None:
+    async def run() -> None:
+        gate = asyncio.Event()
+        handled: list[int] = []
+
+        async def handle(batch: Sequence[int]) -> None:
+            await gate.wait()
+            gate.clear()
+            handled.extend(batch)
+
+        batcher = Batcher("numbers", handle, size=1)
+        batcher.start()
+        await batcher.caught_up()  # nothing was put
+        batcher.put(1)
+        waiting = asyncio.ensure_future(batcher.caught_up())
+        await asyncio.sleep(0)
+        batcher.put(2)
+        assert not waiting.done()
+        gate.set()
+        await asyncio.wait_for(waiting, 10)
+        assert handled == [1]
+        batcher.put(3)
+        waiting = asyncio.ensure_future(batcher.caught_up())
+        await asyncio.sleep(0)
+        batcher.forget()  # 3, and maybe 2, will be delivered again
+        gate.set()
+        await asyncio.wait_for(waiting, 10)
+        assert not await batcher.close(0) or 3 not in handled
+
+    asyncio.run(run())

@@ -2,72 +2,31 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.dialects import postgresql
 
+from tests.unit.tracker_facts import IDS, T0, accepted, at, dump, finished, learn, online, started
 from workbench.core.errors import WorkbenchError
-from workbench.core.ids import new_task_id
 from workbench.core.messages import (
     Event,
     Failure,
     OperationSpec,
     Status,
     Task,
-    TaskFinished,
     TasksStarted,
-    TaskStarted,
     TrackerOnline,
     WorkerHeartbeat,
     WorkerOffline,
-    WorkerOnline,
     encode,
 )
 from workbench.core.states import State
-from workbench.tracker import database as room
+from workbench.tracker import connections, questions
 from workbench.tracker.database import Database, DatabaseUnavailable, Unrecordable
-
-T0 = datetime(2026, 1, 1, tzinfo=UTC)
-IDS = [new_task_id() for _ in range(20)]
-
-
-def at(seconds: float) -> datetime:
-    return T0 + timedelta(seconds=seconds)
-
-
-def accepted(task_id: str = IDS[0], attempt: int = 1, operation: str = "image.thumbnail") -> Task:
-    return Task(
-        task_id=task_id, operation=operation, client="c", submitted_at=at(0), queued_at=at(attempt), attempt=attempt
-    )
-
-
-def started(task_id: str = IDS[0], attempt: int = 1, worker: str = "w1", seconds: float = 2) -> TaskStarted:
-    return TaskStarted(task_id=task_id, attempt=attempt, worker=worker, slot=0, started_at=at(seconds))
-
-
-def finished(
-    task_id: str = IDS[0], status: Status = Status.SUCCEEDED, attempt: int = 1, worker: str = "w1", **more: Any
-) -> TaskFinished:
-    return TaskFinished(
-        task_id=task_id,
-        operation="image.thumbnail",
-        client="c",
-        attempt=attempt,
-        status=status,
-        started_at=at(2),
-        finished_at=at(3),
-        worker=worker,
-        **more,
-    )
-
-
-def online(worker: str = "w1", seconds: float = 0, pid: int = 1, **more: Any) -> WorkerOnline:
-    return WorkerOnline(worker=worker, host="h", pid=pid, families=("image",), slots=2, at=at(seconds), **more)
 
 
 @pytest.fixture
@@ -75,19 +34,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "new" / "tracker.db"
 
 
-@pytest.fixture
-def database(path: Path) -> Iterator[Database]:
-    with Database(f"sqlite:///{path}") as database:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, path: Path) -> Iterator[Database]:
+    url = f"sqlite:///{path}" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    with Database(url) as database:
         yield database
 
 
-def learn(database: Database, *messages: Task | Event, now: datetime = T0) -> dict[str, TaskFinished]:
-    return database.apply([(message, encode(message)) for message in messages], now=now)
-
-
-def dump(path: Path) -> list[str]:
-    with sqlite3.connect(path) as connection:
-        return list(connection.iterdump())
+@pytest.fixture
+def sqlite_database(path: Path) -> Iterator[Database]:
+    with Database(f"sqlite:///{path}") as database:
+        yield database
 
 
 def test_a_task_and_its_outcome_make_one_record(database: Database) -> None:
@@ -99,7 +56,7 @@ def test_a_task_and_its_outcome_make_one_record(database: Database) -> None:
     assert database.task(IDS[0]) == encode(accepted())
 
 
-def test_the_same_batch_twice_changes_nothing(database: Database, path: Path) -> None:
+def test_the_same_batch_twice_changes_nothing(database: Database) -> None:
     batch: list[Task | Event] = [
         accepted(),
         TasksStarted(starts=(started(), started(IDS[1]))),
@@ -111,9 +68,9 @@ def test_the_same_batch_twice_changes_nothing(database: Database, path: Path) ->
         TrackerOnline(tracker="t", at=T0),
     ]
     learn(database, *batch)
-    before = dump(path)
+    before = dump(database)
     assert learn(database, *batch, now=at(100)) == {}
-    assert dump(path) == before
+    assert dump(database) == before
 
 
 FACTS = [
@@ -185,7 +142,7 @@ def test_more_outcomes_than_the_budget_are_left_for_the_next_question(database: 
 
 
 def test_more_ids_than_one_select_takes_are_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_CHUNK", 3)
+    monkeypatch.setattr(connections, "_CHUNK", 3)
     learn(database, *map(accepted, IDS))
     assert [record.task_id for record in database.records(["who", *reversed(IDS)])] == IDS[::-1]
     assert database.outcomes([*IDS, "who"]).unknown == ("who",)
@@ -225,8 +182,8 @@ def test_counts_name_every_state(database: Database) -> None:
 
 def test_a_worker_is_online_until_it_says_goodbye_or_falls_silent(database: Database) -> None:
     learn(database, online(), now=at(1000))  # its clock is far behind the tracker's
-    assert database.workers(now=at(1029))[0].online
-    assert not database.workers(now=at(1031))[0].online
+    assert database.workers(now=at(1014))[0].online
+    assert not database.workers(now=at(1016))[0].online
     learn(database, WorkerHeartbeat(worker="w1", busy=2, memory=5, done=3, at=at(40)), now=at(1040))
     (worker,) = database.workers(now=at(1041))
     assert (worker.online, worker.busy, worker.memory, worker.done) == (True, 2, 5, 3)
@@ -235,7 +192,7 @@ def test_a_worker_is_online_until_it_says_goodbye_or_falls_silent(database: Data
     assert (worker.online, worker.busy) == (False, 0)
     learn(database, WorkerHeartbeat(worker="w1", busy=2, at=at(45)), now=at(1051))
     assert not database.workers(now=at(1051))[0].online
-    assert database.workers(now=at(1050 + room.FORGET + 1)) == []
+    assert database.workers(now=at(1050 + questions.FORGET + 1)) == []
 
 
 def test_a_worker_that_comes_back_from_a_lost_connection_keeps_its_start_and_a_new_one_does_not(
@@ -271,23 +228,23 @@ def test_what_is_recorded_outlives_the_process_that_recorded_it(path: Path) -> N
         assert database.records(IDS[:1])[0].state is State.QUEUED
 
 
-def test_commits_are_synced_to_disk(database: Database) -> None:
-    with database._write() as connection:
+def test_commits_are_synced_to_disk(sqlite_database: Database) -> None:
+    with sqlite_database._connections.write() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
 
-def test_a_locked_database_is_unavailable_and_records_nothing(database: Database, path: Path) -> None:
-    with database._write() as connection:
+def test_a_locked_database_is_unavailable_and_records_nothing(sqlite_database: Database, path: Path) -> None:
+    with sqlite_database._connections.write() as connection:
         connection.exec_driver_sql("PRAGMA busy_timeout=1")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(DatabaseUnavailable, match="locked"):
-        learn(database, accepted())
-    assert database.records(IDS[:1]) == []  # readers don't wait for writers
+        learn(sqlite_database, accepted())
+    assert sqlite_database.records(IDS[:1]) == []  # readers don't wait for writers
     other.execute("ROLLBACK")
     other.close()
-    learn(database, accepted())
+    learn(sqlite_database, accepted())
 
 
 def test_a_number_that_no_column_holds_is_unrecordable(database: Database) -> None:
@@ -296,19 +253,22 @@ def test_a_number_that_no_column_holds_is_unrecordable(database: Database) -> No
     assert database.records(IDS[:2]) == []
 
 
-def test_a_database_of_another_version_is_refused_with_advice(path: Path) -> None:
-    with Database(f"sqlite:///{path}"), sqlite3.connect(path) as connection:
-        connection.execute("UPDATE schema_version SET version = 99")
-    with pytest.raises(WorkbenchError, match="schema version 99"):
-        Database(f"sqlite:///{path}").open()
-
-
 def test_an_address_that_names_no_database_is_refused_with_advice() -> None:
     with pytest.raises(WorkbenchError, match="WORKBENCH_DATABASE"):
         Database("nonsense")
 
 
-def test_postgresql_gets_the_same_upserts() -> None:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    for statement in vars(room._Statements(postgresql.insert)).values():
-        assert "ON CONFLICT" in str(statement.compile(dialect=dialect))
+def test_a_tracker_that_hangs_amid_a_transaction_keeps_no_other_from_writing(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LONGEST_TRANSACTION", 0.3)
+    with Database(postgres_url) as hangs, Database(postgres_url) as other:
+        writing = hangs._connections.write()
+        connection = writing.__enter__()
+        learn(other, accepted())  # waits for the lock until the server has ended the other's transaction
+        with pytest.raises(sa.exc.DBAPIError) as ended:
+            connection.exec_driver_sql("SELECT 1")
+        with pytest.raises(DatabaseUnavailable):
+            writing.__exit__(type(ended.value), ended.value, None)
+        learn(hangs, accepted(IDS[1]))
+        assert other.counts()[State.QUEUED] == 2

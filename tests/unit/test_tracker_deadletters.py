@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from workbench.core.messages import Failure, Status, Task, TaskFinished, TrackerOnline, encode, utcnow
 from workbench.core.states import State, TaskRecord
-from workbench.tracker.deadletters import BY_TRACKER, REASON, REASON_TYPE, DeadLetter, verdict
+from workbench.tracker.deadletters import BY_TRACKER, REASON, REASON_TYPE, TOLD, DeadLetter, verdict
 
 NOW = utcnow()
 DELAYS = frozenset({"wb.delay.1s"})
@@ -124,3 +125,18 @@ def test_an_outcome_that_can_not_be_recorded_ends_its_task_and_a_copy_does_not()
 def test_news_that_end_no_task_are_only_news() -> None:
     assert judge(letter(encode(TrackerOnline(tracker="t", at=NOW)), message_id="")) is None
     assert judge(letter(encode(outcome(Status.RETRY)))) is None
+
+
+def test_a_letter_whose_outcome_its_worker_has_published_is_no_verdict() -> None:
+    record = TaskRecord(task_id="t", attempt=1, state=State.RUNNING)
+    assert judge(letter(**{TOLD: True}), record) is None
+
+
+def test_a_letter_of_a_replay_ends_that_replay_and_one_of_an_earlier_replay_ends_nothing() -> None:
+    again = msgspec.structs.replace(task(2), replay=1)
+    ended = TaskRecord(task_id="t", attempt=1, state=State.FAILED)
+    told = judge(letter(encode(again)), ended)
+    assert told is not None
+    assert (told.replay, told.attempt) == (1, 2)
+    reopened = TaskRecord(task_id="t", attempt=1, state=State.QUEUED, replay=1)
+    assert judge(letter(encode(task(1))), reopened) is None

@@ -12,9 +12,12 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.support import until
+from workbench.broker.inspect import QueueDepth
 from workbench.core import rpc
+from workbench.core.errors import BrokerUnavailable
 from workbench.core.ids import new_task_id
 from workbench.core.messages import (
+    CancelRequested,
     Event,
     Failure,
     OperationSpec,
@@ -41,6 +44,9 @@ class Desk:
 
     def __init__(self, path: Path, thread: ThreadPoolExecutor) -> None:
         self.behind = False
+        self.blocked = ""
+        self.unreachable = False
+        self.queues: dict[str, QueueDepth] = {}
         self.database = Database(f"sqlite:///{path / 't.db'}")
         self.waiting = Waiting()
         self.answers = Answers(
@@ -50,10 +56,18 @@ class Desk:
             settings=Settings(broker_url="amqp://", store="/store", roots=("/data",)),
             name="tracker-1",
             behind=lambda: self.behind,
+            depth=self.depth,
+            blocked=lambda: self.blocked,
+            write=thread,
         )
 
+    async def depth(self, queue: str) -> QueueDepth | None:
+        if self.unreachable:
+            raise BrokerUnavailable("gone")
+        return self.queues.get(queue)
+
     def learn(self, *messages: Task | Event) -> None:
-        self.waiting.wake(self.database.apply([(message, encode(message)) for message in messages], now=utcnow()))
+        self.waiting.wake(self.database.apply([(message, encode(message)) for message in messages], now=utcnow()).ended)
 
     async def ask(self, request: rpc.AnyRequest) -> Any:
         return rpc.decode_answer(await self.answers.answer(rpc.encode(request)))
@@ -136,7 +150,7 @@ def test_an_outcome_between_the_look_and_the_wait_is_not_missed(run: Any, monkey
 
         def look_then_learn(*args: Any, **kwargs: Any) -> rpc.Outcomes:
             found = look(*args, **kwargs)
-            ended = desk.database.apply([(finished(task_id), encode(finished(task_id)))], now=utcnow())
+            ended, _ = desk.database.apply([(finished(task_id), encode(finished(task_id)))], now=utcnow())
             loop.call_soon_threadsafe(desk.waiting.wake, ended)
             return found
 
@@ -251,6 +265,72 @@ def test_a_question_that_fails_is_answered_with_a_problem(run: Any, monkeypatch:
 
         monkeypatch.setattr(desk.database, "counts", fail)
         assert "a bug" in (await desk.ask(rpc.GetStats())).message
+
+    run(scene)
+
+
+def test_attempts_are_told_without_results(run: Any) -> None:
+    async def scene(desk: Desk) -> None:
+        task_id = id_made(100)
+        desk.learn(accepted(task_id), finished(task_id))
+        (attempt,) = (await desk.ask(rpc.GetAttempts(task_id=task_id))).attempts
+        assert (attempt.attempt, attempt.worker, attempt.outcome.status) == (1, "w", Status.SUCCEEDED)
+        assert (await desk.ask(rpc.GetAttempts(task_id="who"))).attempts == ()
+
+    run(scene)
+
+
+def test_why_is_told_from_the_record_the_queue_and_an_alarm(run: Any) -> None:
+    async def why(desk: Desk, task_id: str) -> str:
+        return str((await desk.ask(rpc.GetWhy(task_id=task_id))).sentence)
+
+    async def scene(desk: Desk) -> None:
+        one, two = id_made(100), id_made(99)
+        desk.learn(accepted(one), accepted(two))
+        assert (await why(desk, two)).startswith("no queue workbench.tasks.image is there yet")
+        desk.queues["workbench.tasks.image"] = QueueDepth(2, 0)
+        assert (await why(desk, two)).startswith("no worker takes tasks from the queue workbench.tasks.image")
+        desk.queues["workbench.tasks.image"] = QueueDepth(2, 1)
+        assert (await why(desk, two)).endswith("1 task is ahead of it")
+        desk.blocked = "the broker is short of memory"
+        assert (await why(desk, two)).startswith("the broker is short of memory; ")
+        desk.unreachable = True
+        assert "no worker takes tasks" in await why(desk, two)
+
+    run(scene)
+
+
+def test_why_of_an_unknown_task_is_empty_unless_it_may_be_on_its_way(run: Any) -> None:
+    async def scene(desk: Desk) -> None:
+        old = id_made(room.YOUNG + 1)
+        assert (await desk.ask(rpc.GetWhy(task_id=old))).sentence == ""
+        assert "on its way" in (await desk.ask(rpc.GetWhy(task_id=new_task_id()))).sentence
+        desk.behind = True
+        assert "on its way" in (await desk.ask(rpc.GetWhy(task_id=old))).sentence
+
+    run(scene)
+
+
+def test_cancelled_tasks_are_told_page_by_page(run: Any) -> None:
+    async def scene(desk: Desk) -> None:
+        ids = [id_made(100 - number) for number in range(3)]
+        desk.learn(*map(accepted, ids), *[CancelRequested(task_id=task_id, at=utcnow()) for task_id in ids])
+        page = await desk.ask(rpc.GetCancelled(families=("image",), limit=2))
+        assert page.tasks == tuple((task_id, 0) for task_id in ids[:2])
+        page = await desk.ask(rpc.GetCancelled(families=("image",), limit=2, after=ids[1]))
+        assert page.tasks == ((ids[2], 0),)
+
+    run(scene)
+
+
+def test_pinned_tasks_are_those_that_are_known(run: Any) -> None:
+    async def scene(desk: Desk) -> None:
+        task_id = id_made(100)
+        desk.learn(accepted(task_id), finished(task_id))
+        assert (await desk.ask(rpc.PinTasks(task_ids=(task_id, "who")))).task_ids == (task_id,)
+        assert desk.database.sweep(before=utcnow() + timedelta(seconds=9), now=utcnow()) == 0
+        assert (await desk.ask(rpc.PinTasks(task_ids=(task_id,), pinned=False))).task_ids == (task_id,)
+        assert desk.database.sweep(before=utcnow() + timedelta(seconds=9), now=utcnow()) == 1
 
     run(scene)
 

@@ -4,7 +4,7 @@ from workbench.broker.connection import Connection, ConnectionState
 from workbench.broker.consumer import Consumer, Delivery
 from workbench.broker.lock import Lock
 from workbench.broker.publisher import Outgoing, Publisher
-from workbench.broker.rpc import RpcCaller
+from workbench.broker.rpc import NobodyThere, RpcCaller
 from workbench.broker.topology import Topology
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Consumer",
     "Delivery",
     "Lock",
+    "NobodyThere",
     "Outgoing",
     "Publisher",
     "RpcCaller",

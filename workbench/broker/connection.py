@@ -80,6 +80,11 @@ class Connection:
     def __repr__(self) -> str:
         return f"<Connection {self.name}: {self.state}{f', {self.reason}' if self.reason else ''}>"
 
+    @property
+    def refusal(self) -> BrokerRefused | None:
+        """What the broker said no with, where it did so the last time."""
+        return self._refused
+
     def add(self, part: Part) -> None:
         """Let one more part use the connection; before it is opened."""
         self._parts.append(part)
@@ -117,6 +122,11 @@ class Connection:
                     await self._changed.wait()
         except TimeoutError:
             raise BrokerUnavailable(f"no connection to the broker within {timeout:g} s: {self.reason}") from None
+
+    async def wait_blocked(self) -> None:
+        """Wait until the broker blocks the connection, if it isn't blocked already. Ends only then: cancel it."""
+        while self.state is not ConnectionState.BLOCKED:
+            await self._changed.wait()
 
     async def close(self) -> None:
         """Close, and stop reconnecting. May be called twice."""

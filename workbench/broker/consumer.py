@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -16,16 +18,31 @@ from workbench.core.errors import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 
+_ACK_TIMEOUT = re.compile(r"delivery acknowledgement on channel \d+ timed out\. Timeout value used: (\d+) ms")
+"""What RabbitMQ says with 406 as it closes a channel (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout)."""
+
 
 class Delivery:
     """A message as it was delivered. Bound to the channel it came on: where that is gone, so is the right to ack."""
 
-    __slots__ = ("_channel", "_properties", "ahead", "body", "exchange", "queue", "redelivered", "routing_key", "tag")
+    __slots__ = (
+        "_channel",
+        "_properties",
+        "ahead",
+        "arrived",
+        "body",
+        "exchange",
+        "queue",
+        "redelivered",
+        "routing_key",
+        "tag",
+    )
 
     def __init__(self, queue: str, channel: Channel, method: Any, properties: Any, body: bytes, ahead: bool) -> None:
         self.queue = queue
         self.body = body
         self.ahead = ahead  # beyond the queue's own prefetch, as `hold_ahead` asked for
+        self.arrived = time.monotonic()
         self.exchange: str = method.exchange
         self.routing_key: str = method.routing_key
         self.redelivered: bool = method.redelivered
@@ -119,9 +136,13 @@ class Consumer:
         self._session: Session | None = None
         self._tags: list[tuple[Channel, str]] = []
         self._tags_ahead: list[tuple[Channel, str]] = []
-        self._channels_ahead: dict[str, Channel] = {}  # by queue; kept for as long as deliveries from it may be here
+        # By queue, and whether ahead; kept as long as deliveries may be here: a connection has only so many channels.
+        self._channels: dict[tuple[str, bool], Channel] = {}
+        self._taken: int | None = None  # from each queue, where it isn't its own prefetch
         self._ahead = 0
         self._paused = False
+        self.ack_timeout: float | None = None
+        """Seconds after which the broker has ended a consumer for want of an acknowledgement; None if never."""
         self._changing = asyncio.Lock()  # one at a time starts or stops consumers, so that a pause misses none
 
     def __repr__(self) -> str:
@@ -166,6 +187,22 @@ class Consumer:
                 for queue in self._queues if count else ():
                     self._tags_ahead.append(await self._consume(session, queue, count, ahead=True))
 
+    async def take(self, count: int | None) -> None:
+        """Take up to `count` deliveries at once from each queue from now on; None for each queue's own prefetch.
+
+        Those that are here already are not counted: acknowledge or reject them.
+        """
+        async with self._changing:
+            if count == self._taken or self._session is None or self._paused:
+                return
+            self._taken = count
+            session = self._session
+            tags, self._tags = self._tags, []
+            await _cancel(tags)
+            with contextlib.suppress(BrokerUnavailable):  # the next connection starts with the queues' own
+                for queue, prefetch in self._queues.items() if count != 0 else ():
+                    self._tags.append(await self._consume(session, queue, prefetch if count is None else count))
+
     def ack(self, delivery: Delivery, *, multiple: bool = False) -> None:
         """Acknowledge a delivery (`multiple`: and all before it from the same queue)."""
         delivery.channel.ack(delivery.tag, multiple=multiple)
@@ -192,12 +229,9 @@ class Consumer:
     async def _consume(
         self, session: Session, queue: str, prefetch: int, *, ahead: bool = False
     ) -> tuple[Channel, str]:
-        if ahead and queue in self._channels_ahead:  # a connection has only so many channels
-            channel = self._channels_ahead[queue]
-        else:
-            channel = await self._channel(session, queue)
-            if ahead:
-                self._channels_ahead[queue] = channel
+        channel = self._channels.get((queue, ahead))
+        if channel is None:
+            channel = self._channels[queue, ahead] = await self._channel(session, queue)
         await channel.prefetch(prefetch)
 
         def deliver(method: Any, properties: Any, body: bytes) -> None:
@@ -208,11 +242,17 @@ class Consumer:
     async def _channel(self, session: Session, queue: str) -> Channel:
         channel = await session.channel()
         channel.on_cancelled(lambda: session.drop(f"the broker ended the consumer of {queue}"))
-        channel.closed.add_done_callback(lambda reason: _channel_closed(session, queue, reason))
+        channel.closed.add_done_callback(lambda reason: self._channel_closed(session, queue, reason))
         return channel
 
+    def _channel_closed(self, session: Session, queue: str, reason: asyncio.Future[Any]) -> None:
+        if (limit := _ACK_TIMEOUT.search(str(reason.result()))) is not None:
+            self.ack_timeout = int(limit[1]) / 1000
+        if not session.closed.done():
+            session.drop(f"the channel of {queue} is closed: {reason.result()}")
+
     def _forget(self) -> None:
-        self._tags, self._tags_ahead, self._channels_ahead, self._ahead = [], [], {}, 0
+        self._tags, self._tags_ahead, self._channels, self._ahead, self._taken = [], [], {}, 0, None
 
     def lost(self, reason: str) -> None:
         """Forget the consumers: the next connection has its own."""
@@ -226,8 +266,3 @@ async def _cancel(tags: list[tuple[Channel, str]]) -> None:
     for channel, tag in tags:
         with contextlib.suppress(BrokerUnavailable):
             await channel.cancel(tag)
-
-
-def _channel_closed(session: Session, queue: str, reason: asyncio.Future[Any]) -> None:
-    if not session.closed.done():
-        session.drop(f"the channel of {queue} is closed: {reason.result()}")

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import msgspec
 
+from workbench.broker import trouble
 from workbench.broker.connection import Connection, ConnectionState
 from workbench.broker.session import Channel, ChannelLost, Session
 from workbench.broker.topology import Declaration, Topology
@@ -24,8 +25,17 @@ from workbench.core.errors import BrokerUnavailable
 logger = logging.getLogger(__name__)
 
 WINDOW = 2048
+WINDOW_BYTES = 64 * 2**20
+"""Bytes of messages that may be under way at once; pika's write buffer has no bound of its own."""
 RETURNS = 3
 NACK_PAUSE = 0.2
+"""Seconds before a refused message is sent again; each time twice as long, up to `LONGEST_NACK_PAUSE`."""
+LONGEST_NACK_PAUSE = 3.0
+NACKS = 4
+"""Refusals of a message after which a fresh channel is tried. RabbitMQ before 4.0 may go on refusing where a channel
+has met a full queue, though it has room again (rabbitmq-server#12206), or a queue's leader that has died."""
+FRESH = 5.0
+"""Seconds that a channel is given before it is taken for one of those."""
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -42,16 +52,26 @@ class Outgoing(msgspec.Struct, frozen=True):
     persistent: bool = True
 
 
+class GivenUp(msgspec.Struct, frozen=True):
+    """What had become of messages when whoever published them gave up waiting."""
+
+    confirmed: int
+    sent: tuple[Outgoing, ...]  # sent and not confirmed: they may lie on a queue all the same
+    error: BrokerUnavailable  # why
+
+
 class _Entry:
     """A message on its way, and who waits for its confirm."""
 
-    __slots__ = ("done", "message", "returns", "was_returned")
+    __slots__ = ("done", "message", "nacks", "returns", "was_returned", "was_sent")
 
     def __init__(self, message: Outgoing, done: asyncio.Future[None]) -> None:
         self.message = message
         self.done = done
         self.returns = 0
         self.was_returned = False
+        self.was_sent = False
+        self.nacks = 0  # times the broker refused it; a queue may be full
 
 
 class Publisher:
@@ -65,8 +85,8 @@ class Publisher:
         The connection's name.
     declare
         What is declared besides the topology's base, such as the queues of a user's families.
-    window
-        How many messages may be unconfirmed at once.
+    window, window_bytes
+        How many messages, and how many bytes of them, may be unconfirmed at once.
     on_state
         Called with the connection's state and a reason on each change.
     """
@@ -79,15 +99,19 @@ class Publisher:
         name: str,
         declare: Iterable[Declaration] = (),
         window: int = WINDOW,
+        window_bytes: int = WINDOW_BYTES,
         on_state: Callable[[ConnectionState, str], None] | None = None,
     ) -> None:
         self.connection = Connection(url, name=name, parts=(self,), on_state=on_state)
         self._topology = topology
         self._extra = list(declare)
         self._window = window
+        self._window_bytes = window_bytes
+        self._bytes = 0  # of all that is under way
         self._channel: Channel | None = None
         self._replies: Channel | None = None
         self._tag = 0
+        self._opened_at = 0.0  # of the channel, by the loop's clock
         self._unconfirmed: dict[int, _Entry] = {}  # by delivery tag, in order
         self._waiting: deque[_Entry] = deque()
         self._nacked: set[_Entry] = set()  # sent again in a moment
@@ -122,6 +146,7 @@ class Publisher:
         self._unconfirmed.clear()
         self._waiting.clear()
         self._nacked.clear()
+        self._bytes = 0
         self._room.set()  # whoever waits for room learns that it is closed
 
     async def flush(self, timeout: float) -> None:
@@ -136,8 +161,8 @@ class Publisher:
         await self.publish_nowait(message)
 
     async def room(self) -> None:
-        """Wait until fewer than `window` messages are under way."""
-        while self.pending >= self._window:
+        """Wait until fewer than `window` messages, and `window_bytes` bytes, are under way."""
+        while self._is_full():
             self._room.clear()
             await self._room.wait()
 
@@ -147,8 +172,47 @@ class Publisher:
         if self._closed:
             _fail(entry, _closed_too_early())
         else:
+            self._bytes += len(message.body)
             self._send(entry)
         return entry.done
+
+    def give_up(self, confirms: Iterable[asyncio.Future[None]], what: str, then: str = "") -> GivenUp:
+        """Give up the messages that aren't confirmed yet, and tell what had become of all of them.
+
+        Parameters
+        ----------
+        confirms
+            What `publish_nowait` returned for them.
+        what, then
+            How the error's message begins, with `{confirmed}` for how many were, and how it ends.
+        """
+        confirms = list(confirms)
+        confirmed = sum(1 for each in confirms if each.done() and not each.cancelled() and each.exception() is None)
+        for confirm in confirms:
+            confirm.cancel()
+        mine = set(confirms)
+        entries = [entry for entry in self._under_way() if entry.done in mine]
+        error = trouble.explain(
+            what.format(confirmed=confirmed),
+            state=self.connection.state,
+            reason=self.connection.reason,
+            address=trouble.address_of(self.connection.url),
+            refusal=self.connection.refusal,
+            full=sorted({entry.message.routing_key for entry in entries if entry.nacks}),
+            then=then,
+        )
+        for entry in entries:
+            if entry in self._nacked:
+                self._nacked.discard(entry)
+                self._bytes -= len(entry.message.body)
+        left, self._waiting = self._waiting, deque()
+        for entry in left:
+            if entry.done.done():
+                self._bytes -= len(entry.message.body)
+            else:
+                self._waiting.append(entry)
+        self._refill()
+        return GivenUp(confirmed, tuple(entry.message for entry in entries if entry.was_sent), error)
 
     def reply(self, reply_to: str, correlation_id: str, body: bytes) -> None:
         """Answer a request: transient, unconfirmed; whoever asked asks again where it is lost."""
@@ -183,6 +247,7 @@ class Publisher:
         channel = await session.channel()
         await channel.confirm(self._on_confirm, self._on_return)
         self._channel, self._tag = channel, 0
+        self._opened_at = asyncio.get_running_loop().time()
         # A channel dies alone where its exchange is gone or what it declares is refused: the whole connection starts
         # again, with all declarations.
         for each in (channel, self._replies):
@@ -194,6 +259,9 @@ class Publisher:
     def lost(self, reason: str) -> None:
         """Keep what is unconfirmed for the next connection."""
         self._channel = self._replies = None
+
+    def _is_full(self) -> bool:
+        return self.pending >= self._window or self._bytes >= self._window_bytes
 
     def _under_way(self) -> list[_Entry]:
         return [*self._unconfirmed.values(), *self._waiting, *self._nacked]
@@ -223,21 +291,32 @@ class Publisher:
             self._waiting.append(entry)
             return
         except BrokerUnavailable as error:  # it can't be sent, ever
-            _fail(entry, error)
+            self._end(entry, error)
             return
+        entry.was_sent = True
         self._tag += 1
         self._unconfirmed[self._tag] = entry
 
     def _refill(self) -> None:
         while self._waiting and self._channel is not None and len(self._unconfirmed) < self._window:
             entry = self._waiting.popleft()
-            if not entry.done.done():
-                before = len(self._waiting)
-                self._send(entry)
-                if len(self._waiting) > before:  # came back: the channel is gone
-                    return
-        if self.pending < self._window:
+            if entry.done.done():
+                self._end(entry)
+                continue
+            before = len(self._waiting)
+            self._send(entry)
+            if len(self._waiting) > before:  # came back: the channel is gone
+                return
+        if not self._is_full():
             self._room.set()
+
+    def _end(self, entry: _Entry, error: BrokerUnavailable | None = None) -> None:
+        """Let go of a message that is no longer under way."""
+        self._bytes -= len(entry.message.body)
+        if error is not None:
+            _fail(entry, error)
+        elif not entry.done.done():
+            entry.done.set_result(None)
 
     # --- the broker's answers ---------------------------------------------------------------------
 
@@ -253,12 +332,12 @@ class Publisher:
             confirmed = [entry] if entry else []
         for entry in confirmed:
             if not acked:
-                self._again(entry, f"the broker refused a message to {entry.message.exchange!r} (a queue may be full)")
+                self._again(entry)
             elif entry.was_returned:
                 entry.was_returned = False
                 self._returned(entry)
-            elif not entry.done.done():
-                entry.done.set_result(None)
+            else:
+                self._end(entry)
         self._refill()
 
     def _on_return(self, message_id: str) -> None:
@@ -271,24 +350,39 @@ class Publisher:
         entry.returns += 1
         where = f"exchange {entry.message.exchange!r} with key {entry.message.routing_key!r}"
         if entry.returns > RETURNS:
-            _fail(entry, BrokerUnavailable(f"no queue takes messages to {where}, though the topology is declared"))
+            self._end(entry, BrokerUnavailable(f"no queue takes messages to {where}, though the topology is declared"))
             return
         logger.warning("a message to %s came back: declaring the topology again", where)
         self._waiting.append(entry)
         if self._channel is not None:
             self._channel.drop_session("messages come back: the topology has to be declared again")
 
-    def _again(self, entry: _Entry, reason: str) -> None:
-        logger.warning("%s; trying again", reason)
+    def _again(self, entry: _Entry) -> None:
+        first = not self._nacked and not entry.nacks
+        logger.log(
+            logging.WARNING if first else logging.DEBUG,
+            "the broker refused a message to %r with key %r (a queue may be full); trying again",
+            entry.message.exchange,
+            entry.message.routing_key,
+        )
 
         def resend() -> None:
+            if entry not in self._nacked:  # given up, or the publisher is closed
+                return
             self._nacked.discard(entry)
-            if not entry.done.done():
+            if entry.done.done():
+                self._end(entry)
+                self._refill()
+            else:
                 self._send(entry)
 
         self._nacked.add(entry)
-
-        asyncio.get_running_loop().call_later(NACK_PAUSE, resend)
+        loop = asyncio.get_running_loop()
+        pause = min(NACK_PAUSE * 2 ** min(entry.nacks, 10), LONGEST_NACK_PAUSE)
+        entry.nacks += 1
+        loop.call_later(pause, resend)
+        if entry.nacks % NACKS == 0 and self._channel is not None and loop.time() - self._opened_at > FRESH:
+            self._channel.drop_session("it refuses messages again and again: a fresh channel may be served")
 
 
 def _closed_too_early() -> BrokerUnavailable:

@@ -1,4 +1,4 @@
-"""`RpcCaller`: requests to the tracker and their answers, over direct reply-to.
+"""`RpcCaller`: requests to the tracker, or to one worker, and their answers, over direct reply-to.
 
 RabbitMQ's direct reply-to (https://www.rabbitmq.com/docs/direct-reply-to) needs no queue, but the request has to be
 published on the channel that consumes the answers, and an answer is lost with it: so whatever is open is asked again.
@@ -20,19 +20,26 @@ logger = logging.getLogger(__name__)
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 
 
+class NobodyThere(TrackerUnavailable):
+    """No queue takes a request with this key: whom it was meant for has gone."""
+
+
 class _Request:
-    """What was asked, and who waits for the answer."""
+    """What was asked, of whom, and who waits for the answer."""
 
-    __slots__ = ("answer", "body", "deadline")
+    __slots__ = ("answer", "body", "deadline", "exchange", "key", "mandatory")
 
-    def __init__(self, body: bytes, deadline: float) -> None:
+    def __init__(self, body: bytes, deadline: float, exchange: str, key: str, mandatory: bool) -> None:
         self.body = body
         self.deadline = deadline
+        self.exchange = exchange
+        self.key = key
+        self.mandatory = mandatory  # it comes back where no queue takes it
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
 
 class RpcCaller:
-    """Asks the tracker; a part of a connection (add it to a publisher's)."""
+    """Asks the tracker, or whoever a key leads to; a part of a connection (add it to a publisher's)."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
@@ -40,15 +47,28 @@ class RpcCaller:
         self._open: dict[str, _Request] = {}
         self._ids = itertools.count(1)
 
-    async def ask(self, body: bytes, *, timeout: float) -> bytes:
+    async def ask(self, body: bytes, *, timeout: float, exchange: str = "", key: str | None = None) -> bytes:
         """Ask, and return the answer.
+
+        Parameters
+        ----------
+        body
+            The request.
+        timeout
+            Seconds; a connection that is lost meanwhile, and opened again, costs part of them.
+        exchange, key
+            Where somebody else than the tracker is asked.
 
         Raises
         ------
+        NobodyThere
+            At once, where no queue takes a request with this `key`.
         TrackerUnavailable
-            Where no answer has come within `timeout` seconds.
+            Where no answer has come in time.
         """
-        request = _Request(body, asyncio.get_running_loop().time() + timeout)
+        others = key is not None
+        deadline = asyncio.get_running_loop().time() + timeout
+        request = _Request(body, deadline, exchange, key if key is not None else self._topology.rpc_queue, others)
         correlation_id = str(next(self._ids))
         self._open[correlation_id] = request
         try:
@@ -57,7 +77,9 @@ class RpcCaller:
                 return await request.answer
         except TimeoutError:
             raise TrackerUnavailable(
-                f"no answer from the tracker within {timeout:g} s. Is one running? `workbench status` tells; "
+                f"no answer from {request.key!r} within {timeout:g} s"
+                if others
+                else f"no answer from the tracker within {timeout:g} s. Is one running? `workbench status` tells; "
                 "`workbench tracker` starts one"
             ) from None
         finally:
@@ -77,6 +99,7 @@ class RpcCaller:
     async def opened(self, session: Session) -> None:
         """Listen for answers, then ask again what was open."""
         channel = await session.channel()
+        channel.on_return(self._returned)
         await channel.consume(DIRECT_REPLY_TO, self._answered, auto_ack=True)
         channel.closed.add_done_callback(
             lambda reason: session.drop(f"the channel for answers is closed: {reason.result()}")
@@ -94,10 +117,10 @@ class RpcCaller:
             return
         try:
             self._channel.publish(
-                "",
-                self._topology.rpc_queue,
+                request.exchange,
+                request.key,
                 request.body,
-                mandatory=False,
+                mandatory=request.mandatory,
                 correlation_id=correlation_id,
                 reply_to=DIRECT_REPLY_TO,
                 expiration=str(int(left * 1000)),
@@ -109,3 +132,8 @@ class RpcCaller:
         request = self._open.get(properties.correlation_id or "")
         if request is not None and not request.answer.done():
             request.answer.set_result(body)
+
+    def _returned(self, properties: Any) -> None:
+        request = self._open.get(properties.correlation_id or "")
+        if request is not None and not request.answer.done():
+            request.answer.set_exception(NobodyThere(f"no queue takes requests with the key {request.key!r}"))

@@ -17,7 +17,8 @@ import pika.exceptions
 
 from workbench.broker.stream import StreamConnection
 from workbench.broker.topology import Binding, Declaration, Exchange, Queue
-from workbench.core.errors import BrokerRefused, BrokerUnavailable
+from workbench.broker.versions import check_version
+from workbench.core.errors import BrokerRefused, BrokerTooOld, BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +140,15 @@ class Channel:
         frame = await self._call(self._channel.queue_declare, queue, passive=True)
         return int(frame.method.message_count)
 
+    async def delete(self, queue: str) -> None:
+        """Delete a queue, with all that lies on it."""
+        await self._call(self._channel.queue_delete, queue)
+
+    async def look(self, queue: str) -> tuple[int, int]:
+        """Return how many messages are ready on a queue, and how many consumers it has."""
+        frame = await self._call(self._channel.queue_declare, queue, passive=True)
+        return int(frame.method.message_count), int(frame.method.consumer_count)
+
     async def prefetch(self, count: int) -> None:
         """Let at most `count` deliveries be unacknowledged for each consumer that starts after this."""
         await self._call(self._channel.basic_qos, prefetch_count=count)
@@ -163,11 +173,13 @@ class Channel:
         self._channel._cancelled.discard(tag)
         await cancelling
 
+    def on_return(self, callback: Callable[[Any], None]) -> None:
+        """Call `callback` with the properties of each message that no queue takes, where it was mandatory."""
+        self._channel.add_on_return_callback(guarded(lambda _channel, _method, properties, _body: callback(properties)))
+
     async def confirm(self, on_confirm: Callable[[int, bool, bool], None], on_return: Callable[[str], None]) -> None:
         """Ask for publisher confirms: `on_confirm(tag, multiple, acked)`; `on_return(message_id)` comes before it."""
-        self._channel.add_on_return_callback(
-            guarded(lambda _channel, _method, properties, _body: on_return(properties.message_id or ""))
-        )
+        self.on_return(lambda properties: on_return(properties.message_id or ""))
 
         def confirmed(frame: Any) -> None:
             method = frame.method
@@ -220,12 +232,14 @@ async def open_session(url: str, *, name: str, timeout: float = 15.0) -> Session
     Raises
     ------
     BrokerRefused
-        Where the broker says no to the credentials or the virtual host.
+        Where the broker says no to the credentials or the virtual host; its subclass `BrokerTooOld` where it is a
+        RabbitMQ older than the topology needs.
     BrokerUnavailable
         Where it can't be reached in `timeout` seconds, or the URL can't be read.
     """
     quieten_pika()
     parameters = _parameters(url, name)
+    address = f"{parameters.host}:{parameters.port}"
     loop = asyncio.get_running_loop()
     opened: asyncio.Future[Any] = loop.create_future()
     closed: asyncio.Future[BrokerUnavailable] = loop.create_future()
@@ -239,18 +253,19 @@ async def open_session(url: str, *, name: str, timeout: float = 15.0) -> Session
     try:
         async with asyncio.timeout(timeout):
             await _first(opened, closed)
+        check_version(connection.server_properties, address)
     except TimeoutError:
         _abort(connection)
         raise BrokerUnavailable(
-            f"the broker at {parameters.host}:{parameters.port} took the connection, but didn't answer within "
-            f"{timeout:g} s"
+            f"the broker at {address} took the connection, but didn't answer within {timeout:g} s"
         ) from None
-    except BrokerRefused:
+    except BrokerTooOld:
+        await Session(connection, closed).close()
         raise
+    except BrokerRefused as error:
+        raise BrokerRefused(f"the broker at {address} says no: {error}") from error
     except BrokerUnavailable as error:
-        raise BrokerUnavailable(
-            f"the broker at {parameters.host}:{parameters.port} can't be reached: {error}"
-        ) from error
+        raise BrokerUnavailable(f"the broker at {address} can't be reached: {error}") from error
     except asyncio.CancelledError:
         _abort(connection)
         raise

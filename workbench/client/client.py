@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
-from workbench.client import bridge
+from workbench.broker.letters import Letter
+from workbench.client import bridge, cancel, dead, questions
+from workbench.client.cancel import TIMEOUT as CANCEL_TIMEOUT
+from workbench.client.cancel import Cancellation
 from workbench.client.handle import TaskHandle
 from workbench.client.outcomes import Waiting
 from workbench.client.producer import Producer
+from workbench.client.targets import One, Targets, ids_of, is_one
 from workbench.core import rpc
-from workbench.core.errors import InvalidArguments, TaskNotFound, WorkbenchError
+from workbench.core.errors import InvalidArguments, TaskNotFound, TrackerUnavailable, WorkbenchError
 from workbench.core.messages import OperationSpec, Task
-from workbench.core.rpc import Stats, Workbench
+from workbench.core.rpc import AttemptRecord, Stats, Workbench
 from workbench.core.states import State, TaskRecord, fold
 from workbench.operations import registry
 from workbench.values.files import Files
@@ -26,6 +30,7 @@ ANNOUNCED_FOR = 30.0
 """Seconds what workers announced is taken for true: a submission by name alone then needs no question of its own."""
 
 A = TypeVar("A", bound=rpc.AnyAnswer)
+R = TypeVar("R")
 
 
 class Client(Producer):
@@ -99,7 +104,173 @@ class Client(Producer):
         """Return a handle of any task, by its id, without asking anybody yet."""
         if not isinstance(task_id, str):
             raise TypeError(f"a task id is a string, got {type(task_id).__name__}; a handle's is handle.id")
-        return TaskHandle(task_id, client=self, waiting=self.engine.room.enter(task_id))
+        return TaskHandle(task_id, client=self, waiting=self.engine.room.enter_anew(task_id))
+
+    async def why(self, task: One) -> str:
+        """Say in one sentence where a task stands and what it waits for.
+
+        The tracker knows best. Where it doesn't answer within 5 s, or the broker is blocked by an alarm or can't be
+        reached, the sentence says that, and what this client knows by itself.
+
+        Parameters
+        ----------
+        task
+            Its id or its handle.
+        """
+        (task_id,) = ids_of(task)
+        return await self._run(questions.why(self.engine, self.engine.room.enter(task_id)))
+
+    async def attempts(self, task: One) -> list[AttemptRecord]:
+        """List the executions of a task, in order: who ran it when, and how that ended.
+
+        Raises
+        ------
+        TaskNotFound
+            If the tracker has no such task.
+        TrackerUnavailable
+            If no tracker answers.
+        """
+        (task_id,) = ids_of(task)
+        return await self._run(questions.attempts(self.engine, task_id))
+
+    # --- one or several ---------------------------------------------------------------------------
+
+    @overload  # a str is an iterable of strs, too: the first one is meant
+    async def cancel(  # type: ignore[overload-overlap]
+        self, tasks: One, *, reason: str = "", timeout: float = CANCEL_TIMEOUT
+    ) -> Cancellation: ...
+    @overload
+    async def cancel(
+        self, tasks: Iterable[One], *, reason: str = "", timeout: float = CANCEL_TIMEOUT
+    ) -> list[Cancellation]: ...
+    async def cancel(
+        self, tasks: Targets, *, reason: str = "", timeout: float = CANCEL_TIMEOUT
+    ) -> Cancellation | list[Cancellation]:
+        """Ask for the end of tasks, wherever they are, and wait for it.
+
+        The intent is a durable message: it is carried out also where the tracker or the worker is away right now, and
+        it stays when this returns.
+
+        Parameters
+        ----------
+        tasks
+            A task's id or handle, or several of them.
+        reason
+            What the record says, up to 500 characters.
+        timeout
+            Seconds to wait in all.
+
+        Returns
+        -------
+        Cancellation or list of Cancellation
+            What came of it, for one task or, in their order, for several: `state`, and a `sentence` for people. A task
+            that ends by itself before the order reaches its worker keeps that end.
+
+        Raises
+        ------
+        TaskNotFound
+            If the tracker has no such task, and this client hasn't submitted it. Nothing is cancelled then.
+        BrokerUnavailable
+            If the broker doesn't confirm the intent in time; `BrokerBlocked` where an alarm is why.
+        """
+        told = await self._run(cancel.cancel(self.engine, ids_of(tasks), reason=reason, timeout=timeout))
+        return told[0] if is_one(tasks) else told
+
+    async def pin(self, tasks: Targets) -> list[str]:
+        """Keep the results of these tasks beyond their retention time; return their ids.
+
+        Raises
+        ------
+        TaskNotFound
+            If the tracker lacks one of them; the others are pinned.
+        """
+        return await self._run(questions.pin(self.engine, ids_of(tasks), pinned=True))
+
+    async def unpin(self, tasks: Targets) -> list[str]:
+        """Let the results of these tasks go after their retention time again. As `pin` in all else."""
+        return await self._run(questions.pin(self.engine, ids_of(tasks), pinned=False))
+
+    # --- dead letters -----------------------------------------------------------------------------
+
+    async def dead_letters(
+        self, limit: int = 100, *, operation: str | None = None, reason_type: str | None = None
+    ) -> list[Letter]:
+        """List dead letters, the oldest first: what could not be delivered, done, read or recorded.
+
+        Parameters
+        ----------
+        limit
+            How many at most, up to 10,000.
+        operation, reason_type
+            Only those that match.
+
+        Raises
+        ------
+        BrokerUnavailable
+            If the broker can't be reached, or somebody else goes through the letters for too long.
+        """
+        choice = dead.Choice(operation=operation, reason_type=reason_type)
+        return await self._run(dead.browse(self.engine, choice, limit))
+
+    async def dead_letter(self, letter_id: str) -> Letter:
+        """Return one dead letter, by the id of its task or of its message; raise `TaskNotFound` where there is none."""
+        return await self._run(dead.find(self.engine, letter_id))
+
+    async def replay(
+        self,
+        letters: Targets | None = None,
+        *,
+        all: bool = False,  # noqa: A002 - what it says
+        operation: str | None = None,
+        reason_type: str | None = None,
+        timeout: float = dead.TIMEOUT,
+    ) -> list[TaskHandle]:
+        """Send dead letters again.
+
+        A task gets a new attempt, under the same id and with its history, without the time limits it had. A letter
+        leaves the queue when the broker has confirmed what it became.
+
+        Parameters
+        ----------
+        letters
+            The ids of their tasks (or messages), or the letters.
+        all
+            All that can be sent again, instead.
+        operation, reason_type
+            All of these, instead.
+        timeout
+            Seconds for all of it.
+
+        Returns
+        -------
+        list of TaskHandle
+            One for each, which waits for the new outcome.
+
+        Raises
+        ------
+        TaskNotFound
+            If there is no such letter; nothing is sent then.
+        InvalidArguments
+            If a letter that was named is neither a task nor an outcome; nothing is sent then.
+        BrokerUnavailable
+            If the broker doesn't confirm in time. What it did confirm is sent, and off the queue.
+        """
+        choice = dead.Choice.of(None if letters is None else ids_of(letters), all, operation, reason_type)
+        sent = await self._run(dead.replay(self.engine, choice, timeout))
+        return [TaskHandle(each.task_id, each.operation, client=self, waiting=waiting) for each, waiting in sent]
+
+    async def purge_dead(
+        self,
+        letters: Targets | None = None,
+        *,
+        all: bool = False,  # noqa: A002 - what it says
+        operation: str | None = None,
+        reason_type: str | None = None,
+        timeout: float = dead.TIMEOUT,
+    ) -> int:
+        """Remove dead letters for good; return how many. Their tasks stay on record. Chosen as `replay` chooses."""
+        choice = dead.Choice.of(None if letters is None else ids_of(letters), all, operation, reason_type)
+        return await self._run(dead.purge(self.engine, choice, timeout))
 
     # --- all of them ------------------------------------------------------------------------------
 
@@ -141,7 +312,7 @@ class Client(Producer):
 
     # --- used by handles --------------------------------------------------------------------------
 
-    def look_up(self, task_id: str, waiting: Waiting | None) -> Future[TaskRecord]:
+    def look_up(self, task_id: str, waiting: Waiting | None, timeout: float | None = None) -> Future[TaskRecord]:
         """Ask for a task's record, and add what this client knows better."""
         found: Future[TaskRecord] = Future()
 
@@ -151,12 +322,20 @@ class Client(Producer):
             except Exception as error:
                 found.set_exception(error)
 
-        self.engine.ask(rpc.GetTasks(task_ids=(task_id,)), RPC_TIMEOUT).add_done_callback(answered)
+        request = rpc.GetTasks(task_ids=(task_id,))
+        self.engine.ask(request, RPC_TIMEOUT if timeout is None else timeout).add_done_callback(answered)
         return found
 
     def _record(self, task_id: str, waiting: Waiting | None, answer: rpc.AnyAnswer) -> TaskRecord:
         assert isinstance(answer, rpc.Tasks)
         record = answer.records[0] if answer.records else None
+        if waiting is not None and waiting.replay > (record.replay if record is not None else 0):
+            return TaskRecord(  # sent again, and on its way to the tracker
+                task_id=task_id,
+                operation=record.operation if record is not None else "",
+                client=record.client if record is not None else "",
+                replay=waiting.replay,
+            )
         if waiting is not None and waiting.future.done() and waiting.future.exception() is None:
             return fold(record, waiting.future.result())  # the outcome came here before the tracker had it
         if record is None and waiting is not None and waiting.addressed:
@@ -184,7 +363,12 @@ class Client(Producer):
         """Return the spec that workers announced for an operation that isn't registered here."""
         now = time.monotonic()
         if name not in self._announced or now > self._announced_until:
-            self._announced = {spec.name: spec for spec in self._facts().operations}
+            try:
+                self._announced = {spec.name: spec for spec in self._facts().operations}
+            except TrackerUnavailable:
+                if name not in self._announced:
+                    raise
+                # What was announced is old, but better than an error while the broker or the tracker is away.
             self._announced_until = now + ANNOUNCED_FOR
         if name not in self._announced:
             raise registry.unknown(name, self._announced)
@@ -193,6 +377,9 @@ class Client(Producer):
     def _handle(self, task: Task) -> TaskHandle:
         waiting = self.engine.room.enter(task.task_id, addressed=True)
         return TaskHandle(task.task_id, task.operation, client=self, waiting=waiting)
+
+    async def _run(self, work: Coroutine[Any, Any, R]) -> R:
+        return await bridge.wait(self.engine.run(work))
 
     async def _ask(self, request: rpc.AnyRequest, kind: type[A]) -> A:
         answer = await bridge.wait(self.engine.ask(request, RPC_TIMEOUT))

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
 import msgspec
 
-from workbench.broker import ConnectionState, Consumer, Delivery, Outgoing, Publisher, RpcCaller, Topology
-from workbench.broker.topology import Declaration
+from workbench.broker import ConnectionState, Consumer, Delivery, Outgoing, Publisher, RpcCaller, Topology, trouble
+from workbench.broker.deadletters import DeadLetters
+from workbench.broker.topology import TASK_CANCEL, Declaration
 from workbench.client.bridge import LoopThread
 from workbench.client.outcomes import Waiting, WaitingRoom
 from workbench.core import messages, rpc
@@ -30,6 +32,15 @@ PATIENCE = 2
 BATCH = 500
 PAUSE = 1.0
 """Seconds before the next request for outcomes where an answer had none."""
+WITHDRAW_FOR = 600.0
+"""Seconds the broker may take to take the withdrawal of a submission in that was given up."""
+
+GIVEN_UP = (
+    ". The others are given up here. Those that were under way are withdrawn as soon as the broker takes that in; they "
+    "may run before"
+)
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -48,30 +59,32 @@ class Engine:
     def __init__(self, settings: Settings, name: str, *, listens: bool) -> None:
         self.name = name
         self.room = WaitingRoom()
-        self._topology = Topology(settings.namespace)
+        self.topology = Topology(settings.namespace)
         self._url = settings.broker_url
         self._listens = listens
         self._thread = LoopThread(f"workbench {name}")
-        self._watchers: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._closed = False
         self._thread.run(self._make()).result()
 
     async def _make(self) -> None:
-        self._publisher = Publisher(self._url, self._topology, name=f"{self.name} publishes", on_state=self._on_state)
-        self._caller = RpcCaller(self._topology)
+        self._publisher = Publisher(self._url, self.topology, name=f"{self.name} publishes", on_state=self._on_state)
+        self._caller = RpcCaller(self.topology)
+        self.dead_letters = DeadLetters(self.topology, self._publisher)
         self._consumer: Consumer | None = None
         if self._listens:
             self._publisher.connection.add(self._caller)
             self._consumer = Consumer(
                 self._url,
-                self._topology,
+                self.topology,
                 name=f"{self.name} consumes",
-                queues={self._topology.client_queue(self.name): 0},
-                declare=self._topology.client(self.name),
+                queues={self.topology.client_queue(self.name): 0},
+                declare=self.topology.client(self.name),
                 auto_ack=True,
                 on_delivery=self._on_delivery,
                 on_open=self._on_open,
             )
+            self._consumer.connection.add(self.dead_letters)  # an alarm stops connections that publish
 
     # --- from any thread --------------------------------------------------------------------------
 
@@ -95,34 +108,58 @@ class Engine:
         """
         self._thread.run(self._connect(timeout)).result()
 
-    def publish(self, publications: Sequence[Outgoing], timeout: float) -> Future[None]:
-        """Publish; done once all are confirmed, failed with `BrokerUnavailable` after `timeout` seconds."""
-        self._check_open()
-        return self._thread.run(self._publish(publications, timeout))
+    @property
+    def address(self) -> str:
+        """The broker's host and port."""
+        return trouble.address_of(self._url)
 
-    def declare(self, declarations: Iterable[Declaration]) -> Future[None]:
-        """Declare more of the topology, on this and each later connection."""
-        self._check_open()
-        return self._thread.run(self._publisher.declare(tuple(declarations)))
+    def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the engine's loop; what it waits for has to be bounded."""
+        try:
+            self._check_open()
+        except BrokerUnavailable:
+            work.close()
+            raise
+        return self._thread.run(work)
+
+    def publish(self, publications: Sequence[Outgoing], timeout: float, what: str = "tasks") -> Future[None]:
+        """Publish; done once all are confirmed, failed with `BrokerUnavailable` after `timeout` seconds.
+
+        Tasks that were given up, and that the broker may have taken all the same, are withdrawn in the background.
+        """
+        return self.run(self._publish(publications, timeout, what))
+
+    def declare(self, declarations: Iterable[Declaration], timeout: float) -> Future[None]:
+        """Declare more of the topology, on this and each later connection; fails as `publish` does."""
+        return self.run(self._declare(tuple(declarations), timeout))
 
     def ask(self, request: rpc.AnyRequest, timeout: float) -> Future[rpc.AnyAnswer]:
-        """Ask the tracker; fails with `TrackerUnavailable` after `timeout` seconds."""
-        self._check_open()
-        return self._thread.run(self._ask(request, timeout))
+        """Ask the tracker.
+
+        Fails after `timeout` seconds: with `TrackerUnavailable`, or with `BrokerUnavailable` (`BrokerBlocked` where it
+        is blocked) where the broker is what is missing.
+        """
+        return self.run(self._ask(request, timeout))
 
     def wait(self, waiting: Waiting, timeout: float | None) -> Future[messages.TaskFinished]:
         """Wait for a task's outcome; fails with `TimeoutError` after `timeout` seconds."""
-        self._check_open()
-        return self._thread.run(self._wait(waiting, timeout))
+        return self.run(self._wait(waiting, timeout))
 
-    def watch(self, waiting: Waiting) -> None:
-        """See to it that the outcome of a task arrives, also where the task is somebody else's."""
-        if waiting.future.done():
-            return
-        self._check_open()
-        if not waiting.addressed and not waiting.watched:
+    async def wait_blocked(self) -> None:
+        """Wait, on the engine's loop, until the broker blocks this client; ends only then: cancel it."""
+        await self._publisher.connection.wait_blocked()
+
+    def watch(self, *waitings: Waiting) -> None:
+        """See to it that the outcomes of tasks arrive, also where the tasks are somebody else's."""
+        still = [waiting for waiting in waitings if not waiting.future.done()]
+        if still:
+            self._check_open()
+        unwatched = [waiting for waiting in still if not waiting.addressed and not waiting.watched]
+        for waiting in unwatched:
             waiting.watched = True
-            self._thread.loop.call_soon_threadsafe(self._spawn_watcher, [waiting.task_id])
+        for start in range(0, len(unwatched), BATCH):
+            task_ids = [waiting.task_id for waiting in unwatched[start : start + BATCH]]
+            self._thread.loop.call_soon_threadsafe(self._spawn, self._watch, task_ids)
 
     def close(self) -> None:
         """Close the connections and end the thread. May be called twice."""
@@ -151,8 +188,8 @@ class Engine:
             if (error := wait.result()) is not None:
                 raise error
 
-    async def _publish(self, publications: Sequence[Outgoing], timeout: float) -> None:
-        confirms = []
+    async def _publish(self, publications: Sequence[Outgoing], timeout: float, what: str) -> None:
+        confirms: list[asyncio.Future[None]] = []
         try:
             async with asyncio.timeout(timeout):
                 for message in publications:
@@ -161,17 +198,67 @@ class Engine:
                 for confirm in confirms:
                     await confirm
         except TimeoutError:
-            confirmed = sum(1 for confirm in confirms if confirm.done() and not confirm.cancelled())
+            given_up = self._publisher.give_up(
+                confirms,
+                f"the broker has confirmed {{confirmed}} of {len(publications)} {what} within {timeout:g} s",
+                GIVEN_UP if what == "tasks" else "",
+            )
+            if given_up.sent:
+                self._spawn(self._withdraw, given_up.sent)
+            raise given_up.error from None
+
+    async def _declare(self, declarations: Sequence[Declaration], timeout: float) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                await self._publisher.connection.wait_open(timeout)
+                await self._publisher.declare(declarations)
+        except TimeoutError:
+            raise self._trouble(f"the broker has not declared what the task needs within {timeout:g} s") from None
+
+    def _trouble(self, what: str) -> BrokerUnavailable:
+        refusal = self._publisher.connection.refusal
+        return trouble.explain(what, state=self.state, reason=self.reason, address=self.address, refusal=refusal)
+
+    async def _withdraw(self, given_up: Sequence[Outgoing]) -> None:
+        """Ask for the end of tasks whose submission was given up: the tracker, or a worker, may have a copy."""
+        confirms = []
+        try:
+            async with asyncio.timeout(WITHDRAW_FOR):
+                for message in given_up:
+                    if (withdrawal := self._withdrawal(message)) is not None:
+                        await self._publisher.room()
+                        confirms.append(self._publisher.publish_nowait(withdrawal))
+                await asyncio.gather(*confirms)
+        except (TimeoutError, BrokerUnavailable) as error:
             for confirm in confirms:
                 confirm.cancel()
-            raise BrokerUnavailable(
-                f"the broker has confirmed {confirmed} of {len(publications)} tasks within {timeout:g} s "
-                f"({self.reason or f'the connection is {self.state}'}). The others are given up here; "
-                "those that were under way may still run"
-            ) from None
+            logger.warning("submissions that were given up could not all be withdrawn, and may run: %s", error)
+
+    def _withdrawal(self, message: Outgoing) -> Outgoing | None:
+        if message.exchange != self.topology.submit:
+            return None
+        task = messages.decode_task(message.body)
+        wish = messages.CancelRequested(
+            task_id=task.task_id,
+            at=messages.utcnow(),
+            reason="its submission was not confirmed in time, and was given up",
+            operation=task.operation,
+            client=task.client,
+            replay=task.replay,
+        )
+        return self.cancel_message(wish)
+
+    def cancel_message(self, wish: messages.CancelRequested) -> Outgoing:
+        """Return the message that brings a wish to end a task to the tracker."""
+        return Outgoing(self.topology.events, TASK_CANCEL, messages.encode(wish), message_id=f"{wish.task_id}/cancel")
 
     async def _ask(self, request: rpc.AnyRequest, timeout: float) -> rpc.AnyAnswer:
-        answer = rpc.decode_answer(await self._caller.ask(rpc.encode(request), timeout=timeout))
+        try:
+            answer = rpc.decode_answer(await self._caller.ask(rpc.encode(request), timeout=timeout))
+        except TrackerUnavailable:
+            if self.state is ConnectionState.OPEN or self._closed:
+                raise
+            raise self._trouble(f"no answer from the tracker within {timeout:g} s") from None
         if isinstance(answer, rpc.Problem):
             raise WorkbenchError(f"the tracker could not answer: {answer.message}")
         return answer
@@ -180,12 +267,12 @@ class Engine:
         async with asyncio.timeout(timeout):
             return await asyncio.shield(asyncio.wrap_future(waiting.future))
 
-    def _spawn_watcher(self, task_ids: list[str]) -> None:
-        watcher = asyncio.get_running_loop().create_task(self._watch(task_ids))
-        self._watchers.add(watcher)
-        watcher.add_done_callback(self._watchers.discard)
+    def _spawn(self, work: Callable[[Sequence[T]], Coroutine[Any, Any, None]], items: Sequence[T]) -> None:
+        task = asyncio.get_running_loop().create_task(work(items))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
-    async def _watch(self, task_ids: list[str]) -> None:
+    async def _watch(self, task_ids: Sequence[str]) -> None:
         """Ask for outcomes until all are known, or nobody holds on to them any more."""
         silent = 0
         while left := [task_id for task_id in task_ids if self._is_open(task_id)]:
@@ -203,7 +290,7 @@ class Engine:
             silent = 0
             assert isinstance(answer, rpc.Outcomes)
             self.room.answered(answer)
-            if not answer.ended:
+            if all(map(self._is_open, left)):  # none has ended, or what has isn't what is waited for
                 await asyncio.sleep(PAUSE)
 
     def _is_open(self, task_id: str) -> bool:
@@ -229,15 +316,15 @@ class Engine:
         """After a reconnect: outcomes may have been published while this client's queue was gone."""
         open_ids = self.room.open()
         for start in range(0, len(open_ids), BATCH):
-            self._spawn_watcher(open_ids[start : start + BATCH])
+            self._spawn(self._watch, open_ids[start : start + BATCH])
 
     def _on_state(self, state: ConnectionState, reason: str) -> None:
         if state is ConnectionState.BLOCKED:
             logger.warning("%s: %s", self.name, reason)
 
     async def _close(self) -> None:
-        for watcher in self._watchers:
-            watcher.cancel()
+        for task in self._background:
+            task.cancel()
         await self._publisher.close()
         self._caller.close()
         if self._consumer is not None:

@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, overload
 
+from workbench.client import cancel
+from workbench.client.cancel import TIMEOUT as CANCEL_TIMEOUT
+from workbench.client.cancel import Cancellation
 from workbench.client.handle import TaskHandle
 
 
@@ -51,6 +54,26 @@ class TaskGroup(Sequence[TaskHandle]):
         """Wait for all results, blocking the calling thread; as `wait` in all else."""
         deadline = _Deadline(timeout)
         return [handle.result(deadline.left()) for handle in self]
+
+    def cancel(self, *, reason: str = "", timeout: float = CANCEL_TIMEOUT) -> list[Cancellation]:
+        """Ask for the end of all tasks and wait for it, blocking the calling thread.
+
+        Parameters
+        ----------
+        reason
+            What their records say.
+        timeout
+            Seconds for all together. The intents stay when they are over.
+
+        Returns
+        -------
+        list of Cancellation
+            What came of each, in order; one that had ended before is told as such.
+        """
+        if not self._handles:
+            return []
+        engine = self._handles[0].attached().engine
+        return engine.run(cancel.cancel(engine, self.ids, reason=reason, timeout=timeout)).result()
 
     def counts(self) -> Counter[str]:
         """Return how many tasks are done and how many are open."""

@@ -7,14 +7,21 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from workbench.client import bridge
+from workbench.broker import ConnectionState
+from workbench.client import bridge, cancel, questions
+from workbench.client.cancel import TIMEOUT as CANCEL_TIMEOUT
+from workbench.client.cancel import Cancellation
 from workbench.client.engine import Engine
 from workbench.client.outcomes import Waiting, result_of
-from workbench.core.errors import ResultTimeout, TrackerUnavailable, WorkbenchError
+from workbench.core.errors import BrokerUnavailable, ResultTimeout, TrackerUnavailable, WorkbenchError
 from workbench.core.messages import TaskFinished
+from workbench.core.rpc import AttemptRecord
 from workbench.core.states import TaskRecord
 from workbench.values import codecs
 from workbench.values.files import Files
+
+PEEK_TIMEOUT = 1.0
+"""Seconds that showing a handle in a notebook may take."""
 
 
 class Asker(Protocol):
@@ -26,8 +33,8 @@ class Asker(Protocol):
     def files(self) -> Files:
         """Which files can be referred to."""
 
-    def look_up(self, task_id: str, waiting: Waiting | None) -> Future[TaskRecord]:
-        """Ask for a task's record."""
+    def look_up(self, task_id: str, waiting: Waiting | None, timeout: float | None = None) -> Future[TaskRecord]:
+        """Ask for a task's record; `timeout` is the client's own where none is given."""
 
 
 class TaskHandle:
@@ -120,6 +127,41 @@ class TaskHandle:
         client, waiting = self._attached()
         return client.look_up(self.id, waiting).result()
 
+    def cancel(self, *, reason: str = "", timeout: float = CANCEL_TIMEOUT) -> Cancellation:
+        """Ask for the task's end and wait for it, blocking the calling thread; as `Client.cancel` in all else."""
+        client, _ = self._attached()
+        work = cancel.cancel(client.engine, [self.id], reason=reason, timeout=timeout)
+        return client.engine.run(work).result()[0]
+
+    def why(self) -> str:
+        """Say in one sentence why the task isn't done, blocking the calling thread; as `Client.why` in all else."""
+        client, waiting = self._attached()
+        return client.engine.run(questions.why(client.engine, waiting)).result()
+
+    def attempts(self) -> list[AttemptRecord]:
+        """List the task's executions, blocking the calling thread; as `Client.attempts` in all else."""
+        client, _ = self._attached()
+        return client.engine.run(questions.attempts(client.engine, self.id)).result()
+
+    def peek(self, timeout: float = PEEK_TIMEOUT) -> TaskRecord | None:
+        """Return what is known of the task if that can be learnt in a moment; None otherwise. Never raises."""
+        if self._client is None or self._client.engine.state is not ConnectionState.OPEN:
+            return None
+        try:
+            return self._client.look_up(self.id, self._waiting, timeout).result()
+        except WorkbenchError:
+            return None
+
+    def attached(self) -> Asker:
+        """Return the client that the handle belongs to.
+
+        Raises
+        ------
+        WorkbenchError
+            If the task was submitted by a `Producer`, which only sends.
+        """
+        return self._attached()[0]
+
     def done(self) -> bool:
         """Return whether the task has ended."""
         client, waiting = self._attached()
@@ -137,8 +179,10 @@ class TaskHandle:
 
     def _watched(self) -> tuple[Asker, Waiting]:
         client, waiting = self._attached()
-        if waiting.future.done() and isinstance(waiting.future.exception(), TrackerUnavailable):
-            waiting = self._waiting = client.engine.room.enter(self.id)  # it may be back
+        if waiting.future.done() and isinstance(waiting.future.exception(), TrackerUnavailable | BrokerUnavailable):
+            waiting = self._waiting = client.engine.room.enter(  # they may be back
+                self.id, addressed=waiting.addressed, replay=waiting.replay
+            )
         client.engine.watch(waiting)
         return client, waiting
 

@@ -24,12 +24,13 @@ from workbench.core.rpc import Outcomes
 
 
 class Waiting:
-    """The outcome of one task, once it is known."""
+    """The outcome of one task, once it is known; of one replay of it, where it was sent again from the dead letters."""
 
-    __slots__ = ("__weakref__", "addressed", "future", "missed", "task_id", "watched")
+    __slots__ = ("__weakref__", "addressed", "future", "missed", "replay", "task_id", "watched")
 
-    def __init__(self, task_id: str, *, addressed: bool) -> None:
+    def __init__(self, task_id: str, *, addressed: bool, replay: int = 0) -> None:
         self.task_id = task_id
+        self.replay = replay  # outcomes of earlier replays are none of this one
         self.addressed = addressed  # the broker sends its outcome to this client by itself
         self.watched = False  # the tracker is being asked for it
         self.missed = 0  # times the tracker didn't know of it
@@ -37,7 +38,7 @@ class Waiting:
 
 
 MOST_MISSES = 10
-"""Times the tracker may not know of a task that the broker took from this very client: it may be on its way there."""
+"""Times the tracker may not know of what the broker took from this very client: it may be on its way there."""
 
 
 class WaitingRoom:
@@ -50,13 +51,22 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self.open())
 
-    def enter(self, task_id: str, *, addressed: bool = False) -> Waiting:
-        """Return the one `Waiting` of a task, made if there is none."""
+    def enter(self, task_id: str, *, addressed: bool = False, replay: int = 0) -> Waiting:
+        """Return the one `Waiting` of a task, made if there is none for this `replay` or a later one."""
         with self._entering:
             found = self._waiting.get(task_id)
-            if found is None:
-                found = self._waiting[task_id] = Waiting(task_id, addressed=addressed)
+            if found is None or found.replay < replay:
+                found = self._waiting[task_id] = Waiting(task_id, addressed=addressed, replay=replay)
             return found
+
+    def enter_anew(self, task_id: str) -> Waiting:
+        """As `enter`, but where the task is known to have failed: somebody may have sent it again since."""
+        found = self.find(task_id)
+        if found is not None and _has_failed(found):
+            with self._entering:
+                if self._waiting.get(task_id) is found:
+                    del self._waiting[task_id]
+        return self.enter(task_id, replay=found.replay if found is not None else 0)
 
     def find(self, task_id: str) -> Waiting | None:
         """Return the task's `Waiting`, where somebody holds one."""
@@ -69,9 +79,11 @@ class WaitingRoom:
         return [waiting.task_id for waiting in held if waiting is not None and not waiting.future.done()]
 
     def ended(self, outcome: TaskFinished) -> None:
-        """Take an outcome; a second one for the same task, and one that isn't an end, is ignored."""
+        """Take an outcome; a second one for the same task, one that isn't an end or of an earlier replay is ignored."""
         waiting = self._waiting.get(outcome.task_id)
-        if waiting is not None and outcome.status is not Status.RETRY and not waiting.future.done():
+        if waiting is None or outcome.status is Status.RETRY or outcome.replay < waiting.replay:
+            return
+        if not waiting.future.done():
             waiting.future.set_result(outcome)
 
     def answered(self, answer: Outcomes) -> None:
@@ -79,18 +91,27 @@ class WaitingRoom:
         for outcome in answer.ended:
             self.ended(outcome)
         for task_id in answer.unknown:
-            if (waiting := self.find(task_id)) is not None and waiting.addressed and waiting.missed < MOST_MISSES:
-                waiting.missed += 1
-                continue
-            self._fail(
-                task_id,
-                TaskNotFound(
-                    f"the tracker has no task {task_id}: it was never submitted to this workbench, or its record "
-                    "has been swept"
-                ),
-            )
+            if not self._is_early(task_id):
+                self._fail(
+                    task_id,
+                    TaskNotFound(
+                        f"the tracker has no task {task_id}: it was never submitted to this workbench, or its record "
+                        "has been swept"
+                    ),
+                )
         for task_id in answer.expired:
-            self._fail(task_id, ResultExpired(f"the result of task {task_id} has been swept after its retention time"))
+            if not self._is_early(task_id):
+                self._fail(
+                    task_id, ResultExpired(f"the result of task {task_id} has been swept after its retention time")
+                )
+
+    def _is_early(self, task_id: str) -> bool:
+        """Whether the tracker was asked for what this client has sent, and may not have it yet."""
+        waiting = self.find(task_id)
+        if waiting is None or not (waiting.addressed or waiting.replay) or waiting.missed >= MOST_MISSES:
+            return False
+        waiting.missed += 1
+        return True
 
     def unanswered(self, task_id: str, error: Exception) -> None:
         """Let whoever waits for somebody else's task know; what is addressed to this client still comes by itself."""
@@ -105,6 +126,11 @@ class WaitingRoom:
         waiting = self._waiting.pop(task_id, None)
         if waiting is not None and not waiting.future.done():
             waiting.future.set_exception(error)
+
+
+def _has_failed(waiting: Waiting) -> bool:
+    done = waiting.future.done() and waiting.future.exception() is None
+    return done and waiting.future.result().status is Status.FAILED
 
 
 def error_of(outcome: TaskFinished) -> TaskEnded | None:

@@ -17,7 +17,7 @@ from workbench.client.engine import Engine
 from workbench.client.group import TaskGroup
 from workbench.client.handle import TaskHandle
 from workbench.core import messages, routing
-from workbench.core.errors import BrokerUnavailable, InvalidArguments, UnsupportedValue
+from workbench.core.errors import InvalidArguments, UnsupportedValue
 from workbench.core.ids import new_name, new_task_id
 from workbench.core.messages import OperationSpec, Task, utcnow
 from workbench.core.policy import RetryPolicy, check_seconds, policy_of
@@ -29,6 +29,7 @@ from workbench.values.files import Files
 CONFIRM_TIMEOUT = 30.0
 CONNECT_TIMEOUT = 10.0
 _CHUNK = 256
+_CHUNK_BYTES = 8 * 2**20
 _CHUNKS_AHEAD = 8
 
 
@@ -177,7 +178,8 @@ class Producer:
         InvalidArguments
             Naming the parameter, what it takes, and what it got.
         BrokerUnavailable
-            If the broker hasn't confirmed in time.
+            If the broker hasn't confirmed in time: `BrokerBlocked` where an alarm is why, `QueueFull` where a queue
+            takes no more. The submission is given up then, and withdrawn if the broker may have it.
         """
         spec = self._spec(operation)
         task = self._task(spec, args, kwargs)
@@ -209,13 +211,15 @@ class Producer:
         handles: list[TaskHandle] = []
         under_way: list[Future[None]] = []
         chunk: list[Outgoing] = []
+        size = 0
         for item in items:
             task = self._task(spec, (item,), kwargs)
             handles.append(self._handle(task))
             chunk.append(self._outgoing(task))
-            if len(chunk) == _CHUNK:
+            size += len(chunk[-1].body)
+            if len(chunk) == _CHUNK or size >= _CHUNK_BYTES:
                 under_way.append(self.engine.publish(chunk, self._confirm_timeout))
-                chunk = []
+                chunk, size = [], 0
                 if len(under_way) == _CHUNKS_AHEAD:
                     under_way.pop(0).result()
         if chunk:
@@ -231,18 +235,9 @@ class Producer:
         family = routing.family_of(name)
         if operation is not None:
             if family not in routing.FAMILIES:
-                self._declare(family)
+                self.engine.declare(self._topology.family(family), self._confirm_timeout).result()
             return operation.spec
         return self._foreign_spec(name)
-
-    def _declare(self, family: str) -> None:
-        try:
-            self.engine.declare(self._topology.family(family)).result(self._confirm_timeout)
-        except TimeoutError:
-            raise BrokerUnavailable(
-                f"the broker has not declared a queue for {family!r} within {self._confirm_timeout:g} s"
-                f"{': ' if self.engine.reason else ''}{self.engine.reason}"
-            ) from None
 
     def _foreign_spec(self, name: str) -> OperationSpec:
         """Return the spec of an operation that isn't registered here. A producer can't know what workers announce."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from workbench.core.messages import Attempt, Name
+from workbench.core.messages import Attempt, Name, Replay
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="order", omit_defaults=True):
@@ -14,9 +14,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="order", omit_d
 
 
 class CancelTasks(Order, frozen=True, kw_only=True, tag="cancel"):
-    """End these tasks where they run, and drop them where they come."""
+    """End these tasks (by id and replay) where they run, and drop them where they come."""
 
-    task_ids: tuple[Name, ...]
+    tasks: tuple[tuple[Name, Replay], ...]
+    reason: str = ""
 
 
 class AskHolder(Order, frozen=True, kw_only=True, tag="holder.ask"):
@@ -24,7 +25,7 @@ class AskHolder(Order, frozen=True, kw_only=True, tag="holder.ask"):
 
     task_id: Name
     attempt: Attempt
-    replay: int = 0
+    replay: Replay = 0
 
 
 class Hold(StrEnum):

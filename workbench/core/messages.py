@@ -116,6 +116,7 @@ class TaskFinished(Message, frozen=True, kw_only=True, tag="task.finished"):
     summary: str = ""
     failure: Failure | None = None
     output: str = ""  # printed and logged by the task, its last 64 KiB
+    notes: dict[str, str] = {}  # what the operation noted of how it worked, such as the engine it chose
     peak_memory: int | None = None  # bytes, of the child process while the task ran
     exit_signal: int | None = None  # where the child was killed
     retry_at: Time | None = None

@@ -16,13 +16,15 @@ NEVER = frozenset(
     {
         "InvalidArguments",
         "UnsupportedValue",
-        "UnknownOperation",
         "InputError",
         "InputNotFound",
         "PathRefused",
     }
 )
 """Failures that another attempt would only repeat."""
+
+
+UNKNOWN = "UnknownOperation"
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +69,8 @@ def decide(task: Task, failure: Failure, *, now: datetime, draw: float) -> Decis
 
 
 def _is_wanted(policy: RetryPolicy | None, failure: Failure) -> bool:
+    if failure.type == UNKNOWN:
+        return True  # another worker may know it
     names = {failure.type, *failure.bases}
     if names & NEVER:
         return False

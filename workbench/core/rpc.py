@@ -62,7 +62,7 @@ class GetWhy(Request, frozen=True, kw_only=True, tag="why.get"):
 
 
 class GetCancelled(Request, frozen=True, kw_only=True, tag="cancelled.get"):
-    """The tasks that were cancelled and whose messages may still lie on these families' queues. Answered by `TaskIds`.
+    """The cancelled tasks whose messages may still lie on these families' queues. Answered by `Cancelled`.
 
     At most `limit` of them, in order; `after` is the last of the page before.
     """
@@ -98,6 +98,12 @@ class TaskIds(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag
     """Nothing but ids."""
 
     task_ids: tuple[str, ...]
+
+
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="cancelled"):
+    """Tasks that were cancelled, by id and replay."""
+
+    tasks: tuple[tuple[str, int], ...]
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -189,7 +195,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag
 AnyRequest = (
     GetTasks | ListTasks | GetOutcomes | GetStats | GetWorkbench | GetAttempts | GetWhy | GetCancelled | PinTasks
 )
-AnyAnswer = Tasks | Outcomes | Stats | Workbench | TaskIds | Attempts | Why | Problem
+AnyAnswer = Tasks | Outcomes | Stats | Workbench | TaskIds | Cancelled | Attempts | Why | Problem
 
 _encoder = msgspec.msgpack.Encoder()
 _request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)

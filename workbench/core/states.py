@@ -92,6 +92,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failure: Failure | None = None  # of the last attempt that failed
     output: str = ""  # what the last attempt printed and logged
     peak_memory: int | None = None  # bytes
+    notes: dict[str, str] = {}  # of how the last attempt worked
     queued_attempt: int = 0  # the highest attempt whose copy has arrived
     failed_attempt: int = 0  # the attempt that `failure`, `output` and `peak_memory` tell of, where it failed
     failed_at: datetime | None = None
@@ -271,6 +272,7 @@ def _finished(known: TaskRecord, end: TaskFinished) -> TaskRecord:
             failure=end.failure,
             output=end.output,
             peak_memory=end.peak_memory,
+            notes=end.notes,
             failed_attempt=end.attempt if failed else 0,
             failed_at=end.finished_at if failed else None,
         )

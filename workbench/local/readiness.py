@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workbench.broker.files import tail
 from workbench.client.client import Client
-from workbench.core.errors import NodeFailed, TrackerUnavailable
+from workbench.core.errors import BrokerUnavailable, NodeFailed, TrackerUnavailable
 from workbench.core.settings import Settings, read_state
 from workbench.local.plan import Plan
 
@@ -47,6 +47,6 @@ def _crash_loops(directory: Path) -> set[str]:
 async def _online(client: Client) -> set[str]:
     try:
         facts = await client.workbench()
-    except TrackerUnavailable:
+    except (TrackerUnavailable, BrokerUnavailable):
         return set()
     return {worker.worker for worker in facts.workers if worker.online}

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.states import State
 
 if TYPE_CHECKING:
+    from workbench.broker.letters import Letter
     from workbench.client.group import TaskGroup
     from workbench.client.handle import TaskHandle
     from workbench.core.rpc import Stats, Workbench
-    from workbench.core.states import TaskRecord
+    from workbench.core.states import Progress, TaskRecord
     from workbench.values.refs import FileRef
 
 _SIGNS = {
@@ -28,6 +29,7 @@ _SIGNS = {
     State.CANCELLED: "⊘",
     State.EXPIRED: "⌛",
 }
+_CELLS = 20
 
 
 def register(shell: Any) -> None:
@@ -39,6 +41,9 @@ def register(shell: Any) -> None:
         ("workbench.core.states", "TaskRecord", _record),
         ("workbench.core.rpc", "Stats", _stats),
         ("workbench.core.rpc", "Workbench", _workbench),
+        ("workbench.core.rpc", "AttemptRecord", _plain),
+        ("workbench.client.cancel", "Cancellation", _plain),
+        ("workbench.broker.letters", "Letter", _letter),
         ("workbench.values.refs", "FileRef", _file),
         ("workbench.client.client", "Client", _plain),
         ("workbench.local.cluster", "LocalCluster", _plain),
@@ -61,6 +66,9 @@ def _table(rows: Iterable[tuple[str, str]], title: str = "") -> str:
 
 
 def _handle(handle: TaskHandle) -> str:
+    record = handle.peek()
+    if record is not None:
+        return _record(record)
     rows = [("task", f"<code>{html.escape(handle.id)}</code>"), ("state", _state(handle.known))]
     return _table(rows, html.escape(handle.operation or "task"))
 
@@ -76,11 +84,17 @@ def _record(record: TaskRecord) -> str:
     rows = [
         ("task", f"<code>{html.escape(record.task_id)}</code>"),
         ("state", _state(record.state)),
-        ("attempt", str(record.attempt)),
+        ("attempt", str(record.attempt) + (f" (sent again {record.replay} times)" if record.replay else "")),
         ("worker", html.escape(record.worker or "–")),
         ("queued", _seconds(record.seconds_queued)),
         ("running", _seconds(record.seconds_running)),
     ]
+    if record.progress is not None and record.progress.attempt == record.attempt:
+        rows.append(("progress", _bar(record.progress)))
+    if record.retry_at is not None:
+        rows.append(("next attempt", f"{record.retry_at:%Y-%m-%d %H:%M:%S} UTC"))
+    if record.cancel_at is not None and not record.state.terminal:
+        rows.append(("to be cancelled", html.escape(record.cancel_reason or "yes")))
     if record.summary:
         rows.append(("result", html.escape(record.summary)))
     if record.failure:
@@ -88,6 +102,25 @@ def _record(record: TaskRecord) -> str:
     if record.output:
         rows.append(("output", f"<pre>{html.escape(record.output)}</pre>"))
     return _table(rows, html.escape(record.operation))
+
+
+def _bar(progress: Progress) -> str:
+    """Return a bar of characters: nothing of it is lost where a notebook isn't trusted, or is read aloud."""
+    filled = round(progress.fraction * _CELLS)
+    bar = f"{'█' * filled}{'░' * (_CELLS - filled)}"
+    return f"<code>{bar}</code> {progress.fraction:.0%} {html.escape(progress.message)}".rstrip()
+
+
+def _letter(letter: Letter) -> str:
+    rows = [
+        ("task", f"<code>{html.escape(letter.task_id or letter.message_id)}</code>"),
+        ("died of", html.escape(letter.reason_type)),
+        ("reason", html.escape(letter.reason).replace("\n", "<br>")),
+        ("when", f"{letter.at:%Y-%m-%d %H:%M:%S} UTC" if letter.at is not None else "–"),
+        ("worker", html.escape(letter.worker or "–")),
+        ("attempts", str(letter.attempts or "–")),
+    ]
+    return _table(rows, f"dead letter: {html.escape(letter.operation or letter.kind)}")
 
 
 def _stats(stats: Stats) -> str:

@@ -1,10 +1,11 @@
-"""What an operation can ask of the attempt it runs in: its input files, and a place for the files it makes."""
+"""What an operation can ask of the attempt it runs in, and tell of it: files, limits, progress, notes."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,9 +15,43 @@ from workbench.core.errors import InputNotFound, InvalidArguments
 from workbench.values.refs import FileRef
 
 Resolve = Callable[[FileRef], Path]
+Tell = Callable[[float, str], None]
+
+PAUSE = 0.25
+"""Seconds between two tellings of progress; what is told meanwhile is dropped."""
+LONGEST_MESSAGE = 500
+
+
+class Attempt:
+    """The attempt that runs in this process.
+
+    Parameters
+    ----------
+    memory_limit
+        Bytes it may use; None for no limit.
+    tell
+        Sends how far it is.
+    """
+
+    def __init__(self, *, memory_limit: int | None = None, tell: Tell | None = None) -> None:
+        self.memory_limit = memory_limit
+        self.notes: dict[str, str] = {}
+        self._tell = tell
+        self._told_at = 0.0
+        self._fraction = -1.0
+
+    def progress(self, fraction: float, message: str) -> None:
+        """Tell how far it is, unless it was told a moment ago; that it is done, in any case."""
+        now = time.monotonic()
+        if self._tell is None or (now - self._told_at < PAUSE and not (fraction == 1.0 > self._fraction)):
+            return
+        self._told_at, self._fraction = now, fraction
+        self._tell(fraction, message[:LONGEST_MESSAGE])
+
 
 _scratch: ContextVar[Path | None] = ContextVar("scratch", default=None)
 _resolve: ContextVar[Resolve | None] = ContextVar("resolve", default=None)
+_attempt: Attempt | None = None  # no context variable: an operation's own threads tell their progress, too
 
 
 def input_path(source: FileRef | str | os.PathLike[str]) -> Path:
@@ -80,6 +115,40 @@ def scratch_file(name: str) -> Path:
     return directory / name
 
 
+def progress(fraction: float, message: str = "") -> None:
+    """Tell how far the operation is: whoever asks for the task's status sees it, and so does the dashboard.
+
+    Call it as often as you like, from any thread: it is sent at most four times a second.
+
+    Parameters
+    ----------
+    fraction
+        From 0 to 1.
+    message
+        What it does now; cut after 500 characters.
+
+    Raises
+    ------
+    ValueError
+        If `fraction` isn't a number from 0 to 1.
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"progress takes a fraction from 0 to 1, got {fraction!r}")
+    if _attempt is not None:
+        _attempt.progress(float(fraction), message)
+
+
+def note(key: str, value: str) -> None:
+    """Note how the operation works, such as the engine it chose: its record shows it under `notes`."""
+    if _attempt is not None:
+        _attempt.notes[key] = value
+
+
+def memory_limit() -> int | None:
+    """Return the bytes that the operation may use; None where there is no limit, or outside a worker."""
+    return _attempt.memory_limit if _attempt is not None else None
+
+
 def write_file(name: str, output: str | None, write: Callable[[Path], None]) -> Path:
     """Make a file that is either complete or absent.
 
@@ -125,7 +194,7 @@ def _settle(path: Path) -> None:
 
 
 @contextmanager
-def attempt(scratch: Path, resolve: Resolve | None = None) -> Iterator[None]:
+def attempt(scratch: Path, resolve: Resolve | None = None, current: Attempt | None = None) -> Iterator[None]:
     """Let operations called within put their files below `scratch`, which is made when it is first asked for.
 
     Parameters
@@ -134,10 +203,15 @@ def attempt(scratch: Path, resolve: Resolve | None = None) -> Iterator[None]:
         This attempt's own directory.
     resolve
         Returns a local path of a reference's file. Without it references resolve themselves.
+    current
+        Their limits, and where their progress and notes go. One at a time in a process.
     """
+    global _attempt
     tokens = _scratch.set(scratch), _resolve.set(resolve)
+    _attempt = current
     try:
         yield
     finally:
+        _attempt = None
         _resolve.reset(tokens[1])
         _scratch.reset(tokens[0])

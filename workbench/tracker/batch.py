@@ -11,7 +11,7 @@ import msgspec
 from workbench.core.messages import (
     CancelRequested,
     Event,
-    OperationSpec,
+    Status,
     Task,
     TaskFinished,
     TaskLost,
@@ -20,26 +20,21 @@ from workbench.core.messages import (
     TasksStarted,
     TaskStarted,
     TrackerOnline,
-    WorkerHeartbeat,
-    WorkerOffline,
-    WorkerOnline,
 )
 from workbench.core.routing import family_of
-from workbench.core.rpc import WorkerRecord
 from workbench.core.states import Fact, TaskRecord, fold
+from workbench.tracker.endings import due_at, is_wanted_ended
 from workbench.tracker.schema import to_micros
+from workbench.tracker.workers import WorkerEvent
+from workbench.values.sweep import find_references
 
 Received = tuple[Task | Event, bytes]
 """A message, and the bytes it came as (which are stored as they are)."""
-
-WorkerEvent = WorkerOnline | WorkerHeartbeat | WorkerOffline
 
 _record_encoder = msgspec.msgpack.Encoder()
 encode_record = _record_encoder.encode
 decode_record = msgspec.msgpack.Decoder(TaskRecord).decode
 decode_outcome = msgspec.msgpack.Decoder(TaskFinished).decode
-decode_worker = msgspec.msgpack.Decoder(WorkerRecord).decode
-decode_spec = msgspec.msgpack.Decoder(OperationSpec).decode
 
 Row = dict[str, Any]
 
@@ -75,146 +70,106 @@ class Batch:
 
 
 class Changes:
-    """The rows that differ from what was known, and the outcomes that ended a task."""
+    """The rows that differ from what was known, and what else came of the facts."""
 
     def __init__(self) -> None:
         self.tasks: list[Row] = []
         self.starts: list[Row] = []
         self.finishes: list[Row] = []
-        self.ended: dict[str, TaskFinished] = {}
+        self.losses: list[Row] = []
+        self.blobs: list[Row] = []
+        self.gone: list[str] = []  # cancelled tasks whose message a worker has dropped
+        self.ended: dict[str, TaskFinished] = {}  # the outcomes that ended a task just now
+        self.wishes: list[str] = []  # tasks that somebody wants ended since just now
 
 
-def task_changes(facts: Iterable[tuple[Fact, bytes]], known: Mapping[str, TaskRecord]) -> Changes:
-    """Fold facts into the records of their tasks."""
-    changes = Changes()
-    records = dict(known)
-    tasks: dict[str, bytes] = {}
-    outcomes: dict[str, bytes] = {}
-    starts: dict[tuple[str, int, str], Row] = {}
-    finishes: dict[tuple[str, int, str], Row] = {}
-    touched: set[str] = set()
-    for fact, body in facts:
-        task_id = fact.task_id
-        before = records.get(task_id)
-        after = fold(before, fact)
-        if after is not before:
-            records[task_id] = after
-            touched.add(task_id)
+def task_changes(facts: Iterable[tuple[Fact, bytes]], known: Mapping[str, TaskRecord], now: datetime) -> Changes:
+    """Fold facts into the records of their tasks. `now` is when the facts arrived."""
+    return _Folding(known).all(facts, now)
+
+
+class _Folding:
+    """One batch of facts on its way to rows."""
+
+    def __init__(self, known: Mapping[str, TaskRecord]) -> None:
+        self.records = dict(known)
+        self.touched: set[str] = set()
+        self.tasks: dict[str, bytes] = {}
+        self.outcomes: dict[str, bytes] = {}
+        self.starts: dict[_Run, Row] = {}
+        self.finishes: dict[_Run, Row] = {}
+        self.gone: set[str] = set()
+        self.changes = Changes()
+
+    def all(self, facts: Iterable[tuple[Fact, bytes]], now: datetime) -> Changes:
+        """Fold them, in order, and return the rows."""
+        for fact, body in facts:
+            before = self.records.get(fact.task_id)
+            after = fold(before, fact)
+            if after is not before:
+                self.records[fact.task_id] = after
+                self.touched.add(fact.task_id)
+                if before is not None and after.replay > before.replay:  # begun anew: what ended it doesn't any more
+                    self.outcomes.pop(fact.task_id, None)
+                    self.changes.ended.pop(fact.task_id, None)
+            self._one(fact, body, before, after)
+        return self._rows(now)
+
+    def _one(self, fact: Fact, body: bytes, before: TaskRecord | None, after: TaskRecord) -> None:
         match fact:
             case Task():
-                if before is None or fact.attempt > before.queued_attempt:
-                    tasks[task_id] = body
+                newest = (before.replay, before.queued_attempt) if before is not None else (0, 0)
+                if (fact.replay, fact.attempt) > newest:
+                    self.tasks[fact.task_id] = body
+                self._refer(fact.task_id, body)
             case TaskStarted():
-                key = (task_id, fact.attempt, fact.worker)
-                start = starts.get(key)
-                if start is None or to_micros(fact.started_at) > start["started_at"]:
-                    starts[key] = _start_row(fact)
+                key = (fact.task_id, fact.attempt, fact.worker, to_micros(fact.started_at))
+                start = self.starts.get(key)
+                if start is None or to_micros(fact.since) > start["since"]:
+                    self.starts[key] = _start_row(fact)
             case TaskFinished():
-                key = (task_id, fact.attempt, fact.worker)
-                finish = finishes.get(key)
-                if finish is None or to_micros(fact.finished_at) > finish["finished_at"]:
-                    finishes[key] = _finish_row(fact)
-                if after.state.terminal and (before is None or not before.state.terminal):
-                    outcomes[task_id] = body
-                    changes.ended[task_id] = fact
-    for task_id in sorted(touched):  # ids sort by time, so that an index grows at its end
-        changes.tasks.append(_task_row(records[task_id], tasks.get(task_id), outcomes.get(task_id)))
-    # A finish tells when its attempt started, so it stands for the start as well.
-    changes.starts = [row for key, row in starts.items() if key not in finishes]
-    changes.finishes = list(finishes.values())
-    return changes
+                self._finished(fact, body, before, after)
+            case TaskLost():
+                self.changes.losses.append(_loss_row(fact))
+            case CancelRequested():
+                if (before is None or before.cancel_at is None) and is_wanted_ended(after):
+                    self.changes.wishes.append(fact.task_id)
+
+    def _finished(self, end: TaskFinished, body: bytes, before: TaskRecord | None, after: TaskRecord) -> None:
+        row = _finish_row(end)
+        key = (end.task_id, end.attempt, end.worker, row["started_at"])
+        finish = self.finishes.get(key)
+        if finish is None or row["finished_at"] > finish["finished_at"]:
+            self.finishes[key] = row
+        if not after.state.terminal or end.replay < after.replay:
+            return
+        if before is None or not before.state.terminal or after.replay > before.replay:
+            self.outcomes[end.task_id] = body
+            self.changes.ended[end.task_id] = end
+            self._refer(end.task_id, body)
+        if end.worker and end.status is not Status.RETRY:
+            self.gone.add(end.task_id)
+
+    def _refer(self, task_id: str, body: bytes) -> None:
+        for key, unread in find_references(body).items():
+            self.changes.blobs.append({"key": key, "task_id": task_id, "unread": unread})
+
+    def _rows(self, now: datetime) -> Changes:
+        changes = self.changes
+        for task_id in sorted(self.touched):  # ids sort by time, so that an index grows at its end
+            wanted = task_id not in self.gone and is_wanted_ended(self.records[task_id])
+            row = _task_row(self.records[task_id], self.tasks.get(task_id), self.outcomes.get(task_id))
+            row["cancel_at"] = to_micros(now) if wanted else None
+            changes.tasks.append(row)
+        changes.gone = sorted(self.gone - self.touched)
+        # A finish tells when its attempt started, so it stands for the start as well.
+        changes.starts = [row for key, row in self.starts.items() if key not in self.finishes]
+        changes.finishes = list(self.finishes.values())
+        return changes
 
 
-def worker_rows(events: Iterable[WorkerEvent], known: Mapping[str, WorkerRecord], now: datetime) -> list[Row]:
-    """Fold worker events into the rows of their workers. `now` is when the events arrived."""
-    records = dict(known)
-    touched: set[str] = set()
-    for event in events:
-        before = records.get(event.worker)
-        after = fold_worker(before, event)
-        if after is not before:
-            records[event.worker] = after
-            touched.add(event.worker)
-    return [
-        {
-            "worker": name,
-            "online": records[name].online,
-            "seen_at": to_micros(now),
-            "record": encode_record(records[name]),
-        }
-        for name in sorted(touched)
-    ]
-
-
-def operation_rows(events: Iterable[WorkerEvent]) -> list[Row]:
-    """The operations that workers announced: the newest announcement of each."""
-    rows: dict[str, Row] = {}
-    for event in events:
-        if isinstance(event, WorkerOnline):
-            at = to_micros(event.at)
-            for spec in event.operations:
-                if spec.name not in rows or at > rows[spec.name]["announced_at"]:
-                    rows[spec.name] = {"name": spec.name, "announced_at": at, "spec": encode_record(spec)}
-    return list(rows.values())
-
-
-def fold_worker(known: WorkerRecord | None, event: WorkerEvent) -> WorkerRecord:
-    """Return what is known of a worker once `event` has been learnt; the same object where it is old news."""
-    if known is not None and event.at < known.last_heartbeat_at:
-        return known
-    match event:
-        case WorkerOnline():
-            after = _announced(known, event)
-        case WorkerHeartbeat():
-            after = msgspec.structs.replace(
-                known or _unannounced(event),
-                busy=event.busy,
-                memory=event.memory,
-                done=event.done,
-                online=True,
-                last_heartbeat_at=event.at,
-            )
-        case WorkerOffline():
-            after = msgspec.structs.replace(
-                known or _unannounced(event), busy=0, online=False, last_heartbeat_at=event.at
-            )
-    return known if known == after else after
-
-
-def _announced(known: WorkerRecord | None, event: WorkerOnline) -> WorkerRecord:
-    same = known is not None and known.online and (known.host, known.pid) == (event.host, event.pid)
-    return WorkerRecord(
-        worker=event.worker,
-        host=event.host,
-        pid=event.pid,
-        families=event.families,
-        lane=event.lane,
-        slots=event.slots,
-        busy=known.busy if known and same else 0,
-        memory=known.memory if known and same else 0,
-        done=known.done if known and same else 0,
-        online=True,
-        started_at=known.started_at if known and same else event.at,
-        last_heartbeat_at=event.at,
-    )
-
-
-def _unannounced(event: WorkerHeartbeat | WorkerOffline) -> WorkerRecord:
-    """A worker that was announced to a database that is gone: better seen with gaps than not seen."""
-    return WorkerRecord(
-        worker=event.worker,
-        host="",
-        pid=0,
-        families=(),
-        lane=None,
-        slots=0,
-        busy=0,
-        memory=0,
-        done=0,
-        online=True,
-        started_at=event.at,
-        last_heartbeat_at=event.at,
-    )
+_Run = tuple[str, int, str, int]
+"""One execution: task, attempt, worker and when it started."""
 
 
 def _task_row(record: TaskRecord, task: bytes | None, outcome: bytes | None) -> Row:
@@ -223,9 +178,11 @@ def _task_row(record: TaskRecord, task: bytes | None, outcome: bytes | None) -> 
         "state": record.state.value,
         "operation": record.operation,
         "family": family_of(record.operation),
+        "lane": record.lane,
         "worker": record.worker,
         "finished_at": to_micros(record.finished_at) if record.finished_at else None,
         "record": encode_record(record),
+        "due_at": to_micros(due) if (due := due_at(record)) else None,
         "task": task,
         "outcome": outcome,
     }
@@ -237,6 +194,17 @@ def _start_row(start: TaskStarted) -> Row:
         "attempt": start.attempt,
         "worker": start.worker,
         "started_at": to_micros(start.started_at),
+        "since": to_micros(start.since),
+    }
+
+
+def _loss_row(lost: TaskLost) -> Row:
+    return {
+        "of_task": lost.task_id,
+        "of_attempt": lost.attempt,
+        "of_worker": lost.worker,
+        "until": to_micros(lost.since),
+        "lost_at": to_micros(lost.at),
     }
 
 
@@ -245,7 +213,7 @@ def _finish_row(end: TaskFinished) -> Row:
         "task_id": end.task_id,
         "attempt": end.attempt,
         "worker": end.worker,
-        "started_at": to_micros(end.started_at) if end.started_at else None,
+        "started_at": to_micros(end.started_at) if end.started_at else 0,
         "finished_at": to_micros(end.finished_at),
         "status": end.status.value,
         "outcome": encode_record(msgspec.structs.replace(end, result=None)),

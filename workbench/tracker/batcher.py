@@ -43,6 +43,9 @@ class Batcher(Generic[T]):
         self._pending: deque[T] = deque()
         self._news = asyncio.Event()
         self._closing = False
+        self._put = 0
+        self._done = 0  # handled, or forgotten
+        self._progress = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -60,11 +63,24 @@ class Batcher(Generic[T]):
     def put(self, item: T) -> None:
         """Take one more; never blocks."""
         self._pending.append(item)
+        self._put += 1
         self._news.set()
 
     def forget(self) -> None:
         """Drop what isn't being handled yet: it will be delivered again."""
+        self._advance(len(self._pending))
         self._pending.clear()
+
+    async def caught_up(self) -> None:
+        """Wait until everything put so far has been handled."""
+        mark = self._put
+        while self._done < mark:
+            await self._progress.wait()
+
+    def _advance(self, count: int) -> None:
+        self._done += count
+        self._progress.set()
+        self._progress = asyncio.Event()
 
     async def close(self, timeout: float) -> bool:
         """Finish what was put, for at most `timeout` seconds. Returns whether everything was handled."""
@@ -108,4 +124,5 @@ class Batcher(Generic[T]):
                 await asyncio.sleep(wait)
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
+                self._advance(len(batch))
                 return

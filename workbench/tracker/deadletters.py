@@ -13,6 +13,8 @@ from workbench.core.states import State, TaskRecord
 
 REASON = "x-workbench-reason"
 REASON_TYPE = "x-workbench-reason-type"
+TOLD = "x-workbench-told"
+"""Set by a worker that has published the outcome of the task itself."""
 BY_TRACKER = "x-workbench-tracker"
 """Names the tracker that could not read or record a message, and so put it among the dead letters."""
 
@@ -60,22 +62,25 @@ def verdict(
     Returns
     -------
     TaskFinished or None
-        The outcome to publish; None where no task ends by this letter: it has ended before, a later attempt is alive,
-        or the letter isn't about a task.
+        The outcome to publish; None where no task ends by this letter: its outcome is published, it has ended before,
+        a later attempt is alive, or the letter isn't about a task.
     """
+    if letter.headers.get(TOLD):
+        return None
     message = read(letter)
     if message is None:
         # A copy that only the tracker can't read is no verdict: the workers have the task as well. An outcome is.
         is_copy = BY_TRACKER in letter.headers and not letter.routing_key.startswith("task.finished")
         if record is None or is_copy:
             return None
-        operation, client, attempt = record.operation, record.client, max(1, record.attempt)
+        operation, client, attempt, replay = record.operation, record.client, max(1, record.attempt), record.replay
     else:
-        operation, client, attempt = message.operation, message.client, message.attempt
+        operation, client, attempt, replay = message.operation, message.client, message.attempt, message.replay
     if isinstance(message, TaskFinished) and message.status is Status.RETRY:
         return None
     if record is not None and (
-        record.state.terminal
+        record.replay > replay
+        or (record.state.terminal and record.replay == replay)
         or record.attempt > attempt
         or (record.attempt == attempt and record.state is State.RETRYING)
     ):
@@ -92,6 +97,7 @@ def verdict(
         slot=ran.slot if ran else None,
         started_at=ran.started_at if ran else None,
         failure=_explain(letter, delays),
+        replay=replay,
     )
 
 

@@ -7,20 +7,24 @@ import functools
 import importlib.metadata
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from datetime import datetime
 from typing import ParamSpec, TypeVar
 
 import msgspec
 
+from workbench.broker import Topology
+from workbench.broker.inspect import QueueDepth
 from workbench.core import rpc
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import BrokerUnavailable, WorkbenchError
 from workbench.core.messages import utcnow
+from workbench.core.routing import family_of
 from workbench.core.settings import Settings
 from workbench.core.states import TaskRecord
 from workbench.tracker.database import Database
 from workbench.tracker.waiting import Waiting
+from workbench.tracker.why import MOST_AHEAD, View, why
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,9 @@ LOOK_AGAIN = 1.0
 MOST_WAITS = 10_000
 LONGEST_WAIT = 3600.0
 MOST_TASKS = 1000
+BROKER_ANSWERS = 5.0
+"""Seconds the broker has to tell of a queue."""
+
 LARGEST_ANSWER = 8 * 2**20
 """Bytes. Brokers refuse messages over 16 MiB from 4.0 on; what doesn't fit is asked for again."""
 
@@ -53,6 +60,12 @@ class Answers:
         What clients are told of this workbench and its tracker.
     behind
         Whether facts are known to wait unrecorded: what isn't found then may still come.
+    depth
+        Asks the broker for what is on a queue; None where that isn't there.
+    blocked
+        Tells why the broker takes nothing in; empty where it does.
+    write
+        The thread of all that writes.
     """
 
     def __init__(
@@ -64,6 +77,9 @@ class Answers:
         settings: Settings,
         name: str,
         behind: Callable[[], bool],
+        depth: Callable[[str], Awaitable[QueueDepth | None]],
+        blocked: Callable[[], str],
+        write: Executor,
     ) -> None:
         self._database = database
         self._waiting = waiting
@@ -71,6 +87,10 @@ class Answers:
         self._settings = settings
         self._name = name
         self._behind = behind
+        self._depth = depth
+        self._blocked = blocked
+        self._write = write
+        self._topology = Topology(settings.namespace)
         self._started_at = utcnow()
         self.last_event_at: datetime | None = None
 
@@ -112,8 +132,22 @@ class Answers:
                     started_at=self._started_at,
                     last_event_at=self.last_event_at,
                 )
-            case rpc.GetAttempts() | rpc.GetWhy() | rpc.GetCancelled() | rpc.PinTasks():
-                return rpc.Problem(message="this tracker doesn't answer that yet")
+            case rpc.GetAttempts(task_id=task_id):
+                return rpc.Attempts(attempts=tuple(await self._ask(self._database.attempts, task_id)))
+            case rpc.GetWhy(task_id=task_id):
+                return rpc.Why(sentence=await self._why(task_id))
+            case rpc.GetCancelled():
+                cancelled = await self._ask(
+                    self._database.cancelled,
+                    request.families,
+                    request.lane,
+                    after=request.after,
+                    limit=request.limit,
+                )
+                return rpc.Cancelled(tasks=tuple(cancelled))
+            case rpc.PinTasks(task_ids=task_ids, pinned=pinned):
+                pin = functools.partial(self._database.pin, task_ids, pinned)
+                return rpc.TaskIds(task_ids=tuple(await asyncio.get_running_loop().run_in_executor(self._write, pin)))
             case rpc.GetWorkbench():
                 return rpc.Workbench(
                     store=self._settings.store,
@@ -142,6 +176,30 @@ class Answers:
                 if await wait.news(min(left, LOOK_AGAIN) if missing else left):
                     return rpc.Outcomes(ended=tuple(wait.ended.values()))
 
+    async def _why(self, task_id: str) -> str:
+        records = await self._ask(self._database.records, [task_id])
+        if not records:
+            on_its_way = self._behind() or young(task_id, utcnow())
+            return "it is not recorded yet, and may be on its way" if on_its_way else ""
+        record = records[0]
+        family = family_of(record.operation)
+        queue, depth, asked = self._topology.task_queue(family, record.lane), None, True
+        try:
+            async with asyncio.timeout(BROKER_ANSWERS):
+                depth = await self._depth(queue)
+        except (BrokerUnavailable, TimeoutError):
+            asked = False
+        view = View(
+            record=record,
+            workers=await self._ask(self._database.workers, now=utcnow()),
+            queue=queue,
+            depth=depth,
+            asked=asked,
+            ahead=await self._ask(self._database.ahead, record, most=MOST_AHEAD),
+            blocked=self._blocked(),
+        )
+        return why(view, now=utcnow())
+
     async def _ask(self, question: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         call = functools.partial(question, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
@@ -159,6 +217,8 @@ def young(task_id: str, now: datetime) -> bool:
 def encode_to_fit(answer: rpc.AnyAnswer) -> bytes:
     """Encode an answer so that a broker takes it: fewer outcomes at a time, or records without what was printed."""
     body = rpc.encode(answer)
+    if len(body) > LARGEST_ANSWER and isinstance(answer, rpc.Attempts):
+        return rpc.encode(rpc.Attempts(attempts=tuple(_brief_attempt(attempt) for attempt in answer.attempts)))
     if len(body) > LARGEST_ANSWER and isinstance(answer, rpc.Tasks):
         return rpc.encode(rpc.Tasks(records=tuple(_brief(record) for record in answer.records)))
     while len(body) > LARGEST_ANSWER and isinstance(answer, rpc.Outcomes) and len(answer.ended) > 1:
@@ -170,3 +230,11 @@ def encode_to_fit(answer: rpc.AnyAnswer) -> bytes:
 def _brief(record: TaskRecord) -> TaskRecord:
     failure = record.failure and msgspec.structs.replace(record.failure, traceback="")
     return msgspec.structs.replace(record, output="", failure=failure)
+
+
+def _brief_attempt(attempt: rpc.AttemptRecord) -> rpc.AttemptRecord:
+    outcome = attempt.outcome
+    if outcome is None:
+        return attempt
+    failure = outcome.failure and msgspec.structs.replace(outcome.failure, traceback="")
+    return msgspec.structs.replace(attempt, outcome=msgspec.structs.replace(outcome, output="", failure=failure))

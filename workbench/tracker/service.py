@@ -8,31 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import signal
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import msgspec
 
 from workbench.broker import ConnectionState, Consumer, Delivery, Lock, Outgoing, Publisher, Topology
+from workbench.broker.inspect import Inspector
 from workbench.broker.topology import TRACKER_ONLINE, finished_key
 from workbench.core import rpc
+from workbench.core.errors import BrokerUnavailable, StoreError
 from workbench.core.ids import new_name
-from workbench.core.messages import TaskFinished, TrackerOnline, decode, encode, utcnow
+from workbench.core.messages import TaskFinished, TrackerOnline, encode, utcnow
 from workbench.core.settings import Settings, default_directory
 from workbench.tracker import deadletters
-from workbench.tracker.batch import Received
 from workbench.tracker.batcher import Batcher
-from workbench.tracker.database import Database, DatabaseUnavailable
+from workbench.tracker.database import Database
 from workbench.tracker.deadletters import DeadLetter
+from workbench.tracker.duties import Duties
+from workbench.tracker.recording import Refused, record
+from workbench.tracker.retention import Retention
 from workbench.tracker.rpc import Answers
 from workbench.tracker.waiting import Waiting
+from workbench.values.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -43,51 +46,9 @@ RPC_PREFETCH = 256
 MOST_REQUESTS = 12_000  # open at once, the parked ones included
 WARM_UP = 5.0  # seconds after taking over in which the queue may hold what happened meanwhile
 DRAIN_TIMEOUT = 10.0
-SWEEP = 3600.0
-
-
-class Refused(NamedTuple):
-    """A delivery that can't be recorded, ever."""
-
-    delivery: Delivery
-    type: str
-    reason: str
-
-
-class Recorded(NamedTuple):
-    """What came of a batch."""
-
-    ended: dict[str, TaskFinished]
-    refused: list[Refused]
-
-
-def record(database: Database, deliveries: Sequence[Delivery]) -> Recorded:
-    """Read and record deliveries; blocks. What can't be read or stored is set apart, the rest is committed."""
-    readable: list[tuple[Delivery, Received]] = []
-    refused: list[Refused] = []
-    for delivery in deliveries:
-        try:
-            readable.append((delivery, (decode(delivery.body), delivery.body)))
-        except msgspec.DecodeError as error:
-            refused.append(Refused(delivery, "Unreadable", f"the tracker can't read the message: {error}"))
-    return Recorded(_apply(database, readable, refused), refused)
-
-
-def _apply(
-    database: Database, readable: Sequence[tuple[Delivery, Received]], refused: list[Refused]
-) -> dict[str, TaskFinished]:
-    if not readable:
-        return {}
-    try:
-        return database.apply([received for _, received in readable], now=utcnow())
-    except DatabaseUnavailable:
-        raise
-    except Exception as error:  # Unrecordable, or whatever a message nobody thought of may cause
-        if len(readable) == 1:
-            refused.append(Refused(readable[0][0], "Unrecordable", f"the tracker can't record the message: {error}"))
-            return {}
-        half = len(readable) // 2  # narrows down to the one at fault, in order
-        return _apply(database, readable[:half], refused) | _apply(database, readable[half:], refused)
+HEARTBEAT = 5
+"""Seconds after which the broker takes a tracker that hangs for gone (twice that at the most): another takes over."""
+UP_TO_DATE = 10.0  # seconds within which what has come in is recorded, if anything works
 
 
 class Tracker:
@@ -113,18 +74,42 @@ class Tracker:
         self._reader = ThreadPoolExecutor(1, "tracker-reader")
         self._facts: Batcher[Delivery] = Batcher("messages", self._record, size=BATCH)
         self._letters: Batcher[Delivery] = Batcher("dead letters", self._judge, size=DEAD_BATCH)
-        self._answers = Answers(
-            database, self._waiting, thread=self._reader, settings=settings, name=name, behind=self._behind
-        )
+        self._inspector = Inspector()
         self._requests: set[asyncio.Task[None]] = set()
-        self._sweeper: asyncio.Task[None] | None = None
-        self._retention = settings.retention
+        self._by_itself: list[asyncio.Task[None]] = []
         self._warm_at = 0.0
         self._publisher = Publisher(
             settings.broker_url,
             topology,
             name=f"{name} (publishing)",
             on_state=self._on_publisher_state,
+        )
+        self._publisher.connection.add(self._inspector)
+        self._answers = Answers(
+            database,
+            self._waiting,
+            thread=self._reader,
+            settings=settings,
+            name=name,
+            behind=self._behind,
+            depth=self._inspector.depth,
+            blocked=self._blocked,
+            write=self._writer,
+        )
+        self._duties = Duties(
+            database,
+            thread=self._reader,
+            publisher=self._publisher,
+            inspector=self._inspector,
+            topology=topology,
+            up_to_date=self._up_to_date,
+        )
+        self._retention = Retention(
+            database,
+            _store_of(settings),
+            seconds=settings.retention,
+            writer=self._writer,
+            up_to_date=self._up_to_date,
         )
         self._consumer = Consumer(
             settings.broker_url,
@@ -136,6 +121,7 @@ class Tracker:
                 topology.rpc_queue: RPC_PREFETCH,
             },
             on_delivery=self._on_delivery,
+            on_open=lambda: self._duties.listening(True),
             on_lost=self._on_lost,
         )
 
@@ -148,7 +134,8 @@ class Tracker:
         self._letters.start()
         await self._publisher.__aenter__()
         await self._consumer.__aenter__()
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        loop = asyncio.get_running_loop()
+        self._by_itself = [loop.create_task(self._duties.run()), loop.create_task(self._retention.run())]
         return self
 
     async def __aexit__(
@@ -158,8 +145,9 @@ class Tracker:
 
     async def close(self) -> None:
         """Take nothing more, finish and acknowledge what was taken, and let go of the broker. May be called twice."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for task in self._by_itself:
+            task.cancel()
+        await asyncio.gather(*self._by_itself, return_exceptions=True)
         await self._consumer.pause()
         finished = await asyncio.gather(self._letters.close(DRAIN_TIMEOUT), self._facts.close(DRAIN_TIMEOUT))
         if not all(finished):
@@ -184,6 +172,7 @@ class Tracker:
             self._on_request(delivery)
 
     def _on_lost(self) -> None:
+        self._duties.listening(False)
         self._facts.forget()
         self._letters.forget()
 
@@ -197,20 +186,19 @@ class Tracker:
     def _behind(self) -> bool:
         return self._facts.behind or asyncio.get_running_loop().time() < self._warm_at
 
-    async def _sweep(self) -> None:
-        """Drop results whose retention time is over, now and again and again."""
-        loop = asyncio.get_running_loop()
-        while True:
-            now = utcnow()
-            sweep = functools.partial(self._database.sweep, before=now - timedelta(seconds=self._retention), now=now)
-            try:
-                swept = await loop.run_in_executor(self._writer, sweep)
-            except DatabaseUnavailable as error:
-                logger.warning("results are not swept this time: %s", error)
-            else:
-                if swept:
-                    logger.info("swept the results of %d tasks", swept)
-            await asyncio.sleep(min(SWEEP, self._retention))
+    def _blocked(self) -> str:
+        connection = self._publisher.connection
+        return connection.reason if connection.state is ConnectionState.BLOCKED else ""
+
+    async def _up_to_date(self) -> bool:
+        """Wait until what has come in is recorded; return False where that takes long, or more than a batch waits."""
+        try:
+            async with asyncio.timeout(UP_TO_DATE):
+                depth = await self._inspector.depth(self._topology.tracker_queue)
+                await self._facts.caught_up()
+        except (BrokerUnavailable, TimeoutError):
+            return False
+        return depth is not None and depth.ready <= BATCH
 
     # --- facts ------------------------------------------------------------------------------------
 
@@ -219,6 +207,8 @@ class Tracker:
         recorded = await loop.run_in_executor(self._writer, record, self._database, batch)
         self._answers.last_event_at = utcnow()
         self._waiting.wake(recorded.ended)
+        if recorded.wishes:
+            self._duties.wake()
         for refused in recorded.refused:
             await self._bury(refused)
         # In order, on one channel at a time: where the batch spans a reconnect, the earlier tags are void anyway.
@@ -291,6 +281,14 @@ class Tracker:
             self._publisher.reply(delivery.reply_to, delivery.correlation_id, answer)
 
 
+def _store_of(settings: Settings) -> Store | None:
+    try:
+        return Store(settings.store) if settings.store else None
+    except StoreError as error:  # a reason not to sweep, and none not to record
+        logger.error("the store is not swept: %s", error)
+        return None
+
+
 async def run(settings: Settings, *, name: str | None = None) -> None:
     """Be the tracker, or stand by for it, until SIGTERM or SIGINT.
 
@@ -303,19 +301,32 @@ async def run(settings: Settings, *, name: str | None = None) -> None:
     os.umask(0o077)  # the database holds everybody's arguments and results
     stop = asyncio.Event()
     url = settings.database or f"sqlite:///{default_directory() / 'tracker.sqlite'}"
+    settings = msgspec.structs.replace(settings, broker_url=with_heartbeat(settings.broker_url))
     lock = Lock(settings.broker_url, Topology(settings.namespace).tracker_lock, name=f"{name} (lock)")
-    with _stopped_by_signals(stop), Database(url) as database:
+    database = Database(url)
+    with _stopped_by_signals(stop):
         while not stop.is_set():
             try:
                 if not await _unless(stop, lock.acquire()):
                     break
-                logger.info("tracker %s is active, with %r", name, database)
-                async with Tracker(settings, database, name=name):
-                    if await _unless(stop, lock.wait_lost()):
+                # Opened only now: an active tracker of an earlier version may still need the database as it is.
+                with database:
+                    logger.info("tracker %s is active, with %r", name, database)
+                    async with Tracker(settings, database, name=name):
+                        lost = await _unless(stop, lock.wait_lost())
+                    if lost:
                         logger.warning("tracker %s has lost its lock with the connection, and stands by", name)
             finally:
                 await lock.release()
     logger.info("tracker %s has stopped", name)
+
+
+def with_heartbeat(url: str) -> str:
+    """Return the broker's address with a short heartbeat, unless it has one already.
+
+    A tracker that hangs has to lose its deliveries along with its lock, or they would wait for it.
+    """
+    return url if "heartbeat=" in url else f"{url}{'&' if '?' in url else '?'}heartbeat={HEARTBEAT}"
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:

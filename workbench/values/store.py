@@ -12,14 +12,18 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from workbench.core.errors import StoreError
 
-_KEY = re.compile(r"sha256/[0-9a-f]{2}/[0-9a-f]{62}", re.ASCII)
+KEY = re.compile(r"sha256/[0-9a-f]{2}/[0-9a-f]{62}", re.ASCII)
+"""What the key of an object looks like."""
 _CHUNK = 1 << 20
+RENEW = 3600.0
+"""Seconds after which what lies in a remote store is put again by whoever refers to it anew."""
 _ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})  # a put is there as a whole, or not at all
 
 
@@ -31,7 +35,7 @@ def check_key(key: object) -> str:
     StoreError
         If it isn't exactly `sha256/`, two hexadecimal digits, `/`, and the other 62.
     """
-    if not isinstance(key, str) or _KEY.fullmatch(key) is None:
+    if not isinstance(key, str) or KEY.fullmatch(key) is None:
         raise StoreError(f"{str(key)[:100]!r} is not a key of the store")
     return key
 
@@ -99,6 +103,11 @@ class Store:
     def __repr__(self) -> str:
         return f"<Store at {re.sub('//[^/@]*@', '//…@', self.location)}>"
 
+    @property
+    def directory(self) -> Path:
+        """Where it lies; of a remote store, where its files are kept once fetched."""
+        return self._root
+
     # --- writing -----------------------------------------------------------------------------------
 
     def put_bytes(self, data: bytes) -> str:
@@ -156,9 +165,15 @@ class Store:
                 temporary.unlink(missing_ok=True)
 
     def renew(self, key: str) -> bool:
-        """Tell whether something lies under a key, and renew its time, so that a sweep by age spares it."""
+        """Tell whether something lies under a key, and renew its time, so that a sweep by age spares it.
+
+        False for what has lain in a remote store for more than `RENEW` seconds: it is to be put again, as times can't
+        be set there.
+        """
         if self.remote:
-            return self.exists(key)
+            check_key(key)
+            with self._translated("look into"):
+                return self._remote_is_young(key)
         try:
             os.utime(self._root / check_key(key))
         except PermissionError:  # another user's, who shares the store
@@ -173,7 +188,7 @@ class Store:
         with self._translated("delete from"):
             (self._root / key).unlink(missing_ok=True)
             if self.remote:
-                with self._backend() as (filesystem, root), contextlib.suppress(FileNotFoundError):
+                with self.backend() as (filesystem, root), contextlib.suppress(FileNotFoundError):
                     filesystem.rm_file(f"{root}/{key}")
 
     # --- reading -----------------------------------------------------------------------------------
@@ -216,6 +231,23 @@ class Store:
         with self.open(key) as file:
             return file.read()
 
+    @contextlib.contextmanager
+    def backend(self) -> Iterator[tuple[Any, str]]:
+        """Lend the remote filesystem and the store's place in it. Each backend has errors of its own."""
+        try:
+            if self._filesystem is None:
+                import fsspec  # only a remote store needs it
+
+                filesystem, root = fsspec.core.url_to_fs(self.location)
+                self._filesystem = filesystem, str(root).rstrip("/")
+            yield self._filesystem
+        except OSError:  # StoreError among them: translated by whoever knows what was tried
+            raise
+        except ImportError as error:
+            raise StoreError(f"{self!r} needs a package that isn't installed here: {error}") from error
+        except Exception as error:
+            raise StoreError(f"{self!r} can't be used: {type(error).__name__}: {error}") from error
+
     # --- inside ------------------------------------------------------------------------------------
 
     def _settle(self, temporary: Path, key: str) -> None:
@@ -226,6 +258,7 @@ class Store:
             return
         self._make(self._root)
         self._make(target.parent)
+        os.utime(temporary)  # a file that was moved here may be old; what refers to it is not
         temporary.chmod(0o444)
         temporary.replace(target)
 
@@ -240,14 +273,23 @@ class Store:
         descriptor, name = tempfile.mkstemp(dir=self._root / "tmp")
         return descriptor, Path(name)
 
+    def _remote_is_young(self, key: str) -> bool:
+        with self.backend() as (filesystem, root):
+            try:
+                return bool(time.time() - filesystem.modified(f"{root}/{key}").timestamp() < RENEW)
+            except FileNotFoundError:
+                return False
+            except NotImplementedError:  # it tells no times, so nothing is ever swept there
+                return bool(filesystem.exists(f"{root}/{key}"))
+
     def _remote_exists(self, key: str) -> bool:
-        with self._backend() as (filesystem, root):
+        with self.backend() as (filesystem, root):
             return bool(filesystem.exists(f"{root}/{key}"))
 
     def _upload(self, path: Path, key: str) -> None:
-        with self._backend() as (filesystem, root):
+        with self.backend() as (filesystem, root):
             target = f"{root}/{key}"
-            if filesystem.exists(target):
+            if self._remote_is_young(key):
                 return
             if self._scheme in _ATOMIC:
                 filesystem.put_file(str(path), target)
@@ -265,7 +307,7 @@ class Store:
     def _download(self, key: str) -> None:
         descriptor, temporary = self._scratch()
         try:
-            with os.fdopen(descriptor, "wb") as file, self._backend() as (filesystem, root):
+            with os.fdopen(descriptor, "wb") as file, self.backend() as (filesystem, root):
                 writer = Writer(file)
                 try:
                     with filesystem.open(f"{root}/{key}", "rb") as source:
@@ -277,23 +319,6 @@ class Store:
             self._settle(temporary, key)
         finally:
             temporary.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _backend(self) -> Iterator[tuple[Any, str]]:
-        """Lend the remote filesystem and the store's place in it. Each backend has errors of its own."""
-        try:
-            if self._filesystem is None:
-                import fsspec  # only a remote store needs it
-
-                filesystem, root = fsspec.core.url_to_fs(self.location)
-                self._filesystem = filesystem, str(root).rstrip("/")
-            yield self._filesystem
-        except OSError:  # StoreError among them: translated by whoever knows what was tried
-            raise
-        except ImportError as error:
-            raise StoreError(f"{self!r} needs a package that isn't installed here: {error}") from error
-        except Exception as error:
-            raise StoreError(f"{self!r} can't be used: {type(error).__name__}: {error}") from error
 
     def _missing(self, key: str) -> StoreError:
         return StoreError(

@@ -6,7 +6,6 @@ sends it SIGKILL with the fork server's end.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ctypes
 import faulthandler
@@ -19,22 +18,21 @@ import shutil
 import signal
 import socket
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from workbench.core.errors import WorkbenchError
-from workbench.core.messages import Failure, Status, Task, decode_task
+from workbench.core.errors import AttemptCancelled, WorkbenchError
+from workbench.core.messages import Status, Task, decode_task
 from workbench.operations import context, registry, signature
 from workbench.values import arguments, codecs
 from workbench.values.files import Files
 from workbench.values.refs import FileRef
-from workbench.worker import wire
+from workbench.worker import failures, wire
+from workbench.worker.interrupts import Interrupts
 
 PR_SET_PDEATHSIG = 1
-MAX_TRACEBACK = 16 * 1024
 
 
 def main(sock: socket.socket, output: socket.socket, config: bytes) -> None:
@@ -50,17 +48,19 @@ def main(sock: socket.socket, output: socket.socket, config: bytes) -> None:
         An encoded `wire.ChildConfig`.
     """
     settings = msgspec.msgpack.decode(config, type=wire.ChildConfig)
-    _settle(output, settings)
     frames = wire.BlockingFrames(sock)
+    interrupts = Interrupts(frames)
+    _settle(output, settings)
     try:
         registry.load(settings.include)
     except WorkbenchError as error:
-        frames.send(wire.encode(wire.NotReady(failure=describe(error))))
+        frames.send(wire.encode(wire.NotReady(failure=failures.describe(error))))
         return
     families = settings.families or registry.families()
     frames.send(wire.encode(wire.Ready(operations=registry.specs(families), families=families)))
-    runner = Runner(Files(settings.settings.store, settings.settings.roots), Path(settings.scratch))
-    while (body := frames.receive()) is not None:
+    files = Files(settings.settings.store, settings.settings.roots)
+    runner = Runner(files, Path(settings.scratch), frames, interrupts, settings.memory_limit)
+    while (body := frames.task()) is not None:
         frames.send(wire.encode(runner.run(body)))
 
 
@@ -75,8 +75,7 @@ def _settle(output: socket.socket, config: wire.ChildConfig) -> None:
         stream=sys.stderr, level=logging.INFO, force=True, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C and SIGTERM are the worker's to handle: it drains
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to handle: it drains
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if config.memory_limit is not None:
@@ -104,21 +103,34 @@ class Runner:
         Which files this process may touch, and where large values go.
     scratch
         Below it each attempt has a directory of its own, made when asked for and removed afterwards.
+    frames
+        Where progress is told.
+    interrupts
+        Raises orders in an operation that runs.
+    memory_limit
+        Bytes an attempt may use; None for no limit.
     """
 
-    def __init__(self, files: Files, scratch: Path) -> None:
+    def __init__(
+        self, files: Files, scratch: Path, frames: wire.BlockingFrames, interrupts: Interrupts, memory_limit: int | None
+    ) -> None:
         self._files = files
         self._scratch = scratch
+        self._frames = frames
+        self._interrupts = interrupts
+        self._memory_limit = memory_limit
+        self._peak = PeakMemory()
         self._leaf = functools.partial(arguments.from_wire, files=files)
         self._pid = os.getpid()
 
     def run(self, body: bytes) -> wire.Report:
         """Run one task; whatever it raises becomes data."""
         task = decode_task(body)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         scratch = self._scratch / task.task_id
+        current = context.Attempt(memory_limit=self._memory_limit, tell=functools.partial(self._tell, task.task_id))
+        self._peak.begin()
         try:
-            with context.attempt(scratch, self._files.local_path):
+            with context.attempt(scratch, self._files.local_path, current):
                 value = self._call(task)
                 result = codecs.encode(self._hand_over(value, scratch), self._files)
             report = wire.Report(
@@ -127,8 +139,10 @@ class Runner:
                 result=result,
                 summary=codecs.describe(value),
             )
+        except AttemptCancelled:
+            report = wire.Report(task_id=task.task_id, status=Status.CANCELLED)
         except BaseException as error:  # a task may raise anything, SystemExit too: the slot goes on
-            report = wire.Report(task_id=task.task_id, status=Status.FAILED, failure=describe(error))
+            report = wire.Report(task_id=task.task_id, status=Status.FAILED, failure=failures.describe(error))
         finally:
             if os.getpid() != self._pid:
                 os._exit(0)  # a copy that the task has forked and forgot: the slot's socket isn't its to write to
@@ -137,8 +151,12 @@ class Runner:
                     stream.flush()
             if scratch.exists():
                 shutil.rmtree(scratch, ignore_errors=True)
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return msgspec.structs.replace(report, peak_memory=after * 1024) if after > before else report
+        return msgspec.structs.replace(report, peak_memory=self._peak.end(), notes=current.notes)
+
+    def _tell(self, task_id: str, fraction: float, message: str) -> None:
+        progress = wire.encode(wire.Progress(task_id=task_id, fraction=fraction, message=message))
+        with self._interrupts.shield():
+            self._frames.send(progress)
 
     def _call(self, task: Task) -> Any:
         operation = registry.get(task.operation)
@@ -148,8 +166,9 @@ class Runner:
             {name: codecs.decode(raw, self._files) for name, raw in task.kwargs.items()},
             self._leaf,
         )
-        value = operation.function(*args, **kwargs)
-        return asyncio.run(value) if inspect.iscoroutine(value) else value
+        with self._interrupts.open_for(task):
+            value = operation.function(*args, **kwargs)
+            return self._interrupts.run(value) if inspect.iscoroutine(value) else value
 
     def _hand_over(self, value: Any, scratch: Path) -> Any:
         """Turn the paths of files that an operation made into references, wherever they stand in its result."""
@@ -164,34 +183,26 @@ class Runner:
         return value
 
 
-def _says_it_all(error: BaseException) -> bool:
-    """Whether an error of ours was raised by our own code: what it says is for the user, where it was raised isn't."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    return isinstance(error, WorkbenchError) and bool(frames) and _is_ours(frames[-1][0].f_code.co_filename)
+class PeakMemory:
+    """The most memory this process has used since an attempt began."""
 
+    def __init__(self) -> None:
+        self._before = 0
+        self._reset: int | None = None
+        with contextlib.suppress(OSError):  # elsewhere than on Linux, or where /proc can't be written
+            self._reset = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
 
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(str(Path(__file__).parent.parent))
+    def begin(self) -> None:
+        """Count from now on."""
+        if self._reset is not None:
+            os.write(self._reset, b"5")  # forget the highest resident size (proc(5))
+        self._before = self._highest()
 
+    def end(self) -> int | None:
+        """Return the bytes; None where all that is known is an earlier attempt's."""
+        highest = self._highest()
+        return highest * 1024 if self._reset is not None or highest > self._before else None
 
-_HINTS = {
-    "MemoryError": "the slot's memory limit was reached: give the worker a higher --memory-limit, or less data at once",
-    "ArrowMemoryError": "the slot's memory limit was reached: give the worker a higher --memory-limit, or less data",
-}
-
-
-def describe(error: BaseException) -> Failure:
-    """Turn an exception into data: its name, its text, and the traceback from the operation on."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
-        frames = frames.tb_next
-    text = "" if _says_it_all(error) else "".join(traceback.format_exception(type(error), error, frames))
-    name = type(error).__name__
-    return Failure(type=name, message=_fitting(str(error)), traceback=_fitting(text), hint=_HINTS.get(name, ""))
-
-
-def _fitting(text: str) -> str:
-    """Cut the middle out of a text that is too long for a message, and escape what UTF-8 has no form for."""
-    if len(text) > MAX_TRACEBACK:
-        text = f"{text[: MAX_TRACEBACK // 2]}\n…\n{text[-MAX_TRACEBACK // 2 :]}"
-    return text.encode(errors="backslashreplace").decode()
+    @staticmethod
+    def _highest() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

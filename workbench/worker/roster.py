@@ -19,7 +19,7 @@ from workbench.core.messages import Task
 D = TypeVar("D")
 
 
-class Job(msgspec.Struct, Generic[D]):
+class Job(msgspec.Struct, Generic[D], eq=False):
     """A task that was delivered, and the deliveries to acknowledge in the end (none while their channel is lost)."""
 
     task: Task
@@ -27,6 +27,7 @@ class Job(msgspec.Struct, Generic[D]):
     deliveries: list[D]
     slot: int | None = None
     began: datetime | None = None
+    began_at: float = 0.0  # the same by the monotonic clock: the other may be set while it runs
 
     @property
     def key(self) -> tuple[str, int]:
@@ -79,8 +80,29 @@ class Roster(Generic[D]):
 
     def settled(self, job: Job[D]) -> list[D]:
         """Note that the broker has confirmed a job's outcome; return the deliveries to acknowledge."""
-        self._held.pop(job.key, None)
+        if self._held.get(job.key) is job:
+            del self._held[job.key]
         return job.deliveries
+
+    def running(self) -> list[Job[D]]:
+        """Return the jobs that run in a slot."""
+        return [job for job in self._held.values() if job.slot is not None]
+
+    def find(self, task_id: str, replay: int) -> Job[D] | None:
+        """Return the job of a task that is held here, whichever its attempt."""
+        found = (job for job in self._held.values() if job.task.task_id == task_id and job.task.replay == replay)
+        return next(found, None)
+
+    def holds(self, key: tuple[str, int]) -> Job[D] | None:
+        """Return the job of an attempt that is held here."""
+        return self._held.get(key)
+
+    def withdraw(self, job: Job[D]) -> bool:
+        """Take a waiting job off the list, as it is not to be started; return whether it was waiting."""
+        if job not in self._waiting:
+            return False
+        self._waiting.remove(job)
+        return True
 
     def lost(self) -> None:
         """Note that all deliveries so far will be made again: drop what waits, keep what runs."""
@@ -89,6 +111,11 @@ class Roster(Generic[D]):
         self._waiting.clear()
         for job in self._held.values():
             job.deliveries = []
+
+    @property
+    def idle(self) -> int:
+        """How many slots could run something."""
+        return len(self._idle)
 
     @property
     def waiting(self) -> int:

@@ -6,18 +6,23 @@ import asyncio
 import logging
 import os
 import signal
+import time
+from typing import Any
 
 from workbench.core.settings import Settings
-from workbench.worker.service import Options, Worker
+from workbench.worker.options import Options
+from workbench.worker.service import Worker
 from workbench.worker.store import settle_store
 
 logger = logging.getLogger(__name__)
 
+LOOK = 0.2
+"""Seconds between two looks at the clock."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def run(settings: Settings, options: Options) -> None:
-    """Run a worker until SIGTERM or SIGINT: it then drains. A second signal ends it at once.
+    """Run a worker until SIGTERM or SIGINT, or its options, end it. It then drains; a second signal ends it at once.
 
     Raises
     ------
@@ -32,7 +37,7 @@ def run(settings: Settings, options: Options) -> None:
 
 
 async def _run(settings: Settings, options: Options) -> None:
-    stop = asyncio.Event()
+    began, stop = time.monotonic(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -48,10 +53,23 @@ async def _run(settings: Settings, options: Options) -> None:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
-            await stopping
+            await _until_over(worker, options, began, stopping)
             await worker.drain()
     finally:
         starting.cancel()
         stopping.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
         await worker.close()
+
+
+async def _until_over(worker: Worker, options: Options, began: float, stopping: asyncio.Future[Any]) -> None:
+    """Wait for a signal, for the end of the worker's time, or until it has had nothing to do for long enough."""
+    while not stopping.done():
+        ran = time.monotonic() - began
+        if options.max_runtime is not None and ran >= options.max_runtime:
+            logger.info("it has run for %.0f s: taking no more tasks", ran)
+            return
+        if options.idle_exit is not None and worker.idle_seconds >= options.idle_exit:
+            logger.info("it has had nothing to do for %.0f s: stopping", worker.idle_seconds)
+            return
+        await asyncio.wait({stopping}, timeout=LOOK)

@@ -1,7 +1,7 @@
 """Slots: one child process each, forked from a warm server, with a private socket for tasks and one for output.
 
-A slot starts its child, hands it one body at a time, keeps what it prints, and kills it where a limit is broken. What
-follows from all that is the service's part.
+A slot starts its child, hands it one body at a time, keeps what it prints, passes on orders, and kills it where a limit
+is broken. What follows from all that is the attempts' part.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
-from workbench.core.messages import Failure
-from workbench.worker import child, wire
+from workbench.core.messages import Failure, Task
+from workbench.worker import child, deaths, wire
+from workbench.worker.pipes import Frames, Output
 
 logger = logging.getLogger(__name__)
 
-MAX_OUTPUT = 64 * 1024
+START_TIMEOUT = 60.0
+CANCEL_GRACE = 5.0
+"""Seconds an operation that is cancelled has to end in order."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -35,6 +38,9 @@ class Listener(Protocol):
 
     def slot_ready(self, slot: Slot, ready: wire.Ready) -> None:
         """The child waits for its first task."""
+
+    def slot_progressed(self, slot: Slot, progress: wire.Progress) -> None:
+        """The attempt has told how far it is."""
 
     def slot_reported(self, slot: Slot, report: wire.Report, output: str) -> None:
         """The attempt has ended by itself, having printed `output`."""
@@ -66,20 +72,33 @@ class Slot:
         Who is told what happens.
     processes
         From `context`.
+    cancel_grace
+        Seconds between an order to end and SIGKILL.
     """
 
-    def __init__(self, number: int, config: wire.ChildConfig, listener: Listener, processes: ForkServerContext) -> None:
+    def __init__(
+        self,
+        number: int,
+        config: wire.ChildConfig,
+        listener: Listener,
+        processes: ForkServerContext,
+        *,
+        cancel_grace: float = CANCEL_GRACE,
+    ) -> None:
         self.number = number
         self.done = 0  # attempts of the present child
         self.peak = 0  # bytes, as sampled while the present attempt runs
+        self.cancelled_for: str | None = None  # the reason, where the present attempt is to end
         self._config = config
         self._listener = listener
         self._processes = processes
         self._process: ForkServerProcess | None = None
         self._transport: asyncio.Transport | None = None
-        self._output: _Output | None = None
+        self._output: Output | None = None
         self._killed_for: Failure | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._cancel_grace = cancel_grace
+        self._task: Task | None = None  # of the present attempt
+        self._timers: list[asyncio.TimerHandle] = []  # of the present attempt, or of the start
         self._stopping = False
         self._ready = False
         self._exiting = False
@@ -112,23 +131,67 @@ class Slot:
         theirs.close()
         said.close()
         self._process = process
-        self._output = _Output(heard)
+        self._output = Output(heard)
         self._output.start()
-        self._transport, _ = await loop.create_connection(lambda: _Frames(self._on_frame), sock=ours)
+        self._transport, _ = await loop.create_connection(lambda: Frames(self._on_frame), sock=ours)
         loop.add_reader(process.sentinel, self._on_exit)
+        too_long = Failure(
+            type="StartTimeout",
+            message=f"the slot's process was not ready within {START_TIMEOUT:g} s: does a module that it imports wait?",
+        )
+        self._timers = [loop.call_later(START_TIMEOUT, self.kill, too_long)]
 
-    def run(self, body: bytes, timeout: float | None) -> None:
-        """Hand the child a task; it must have none."""
+    def run(
+        self,
+        task: Task,
+        body: bytes,
+        *,
+        timeout: float | None = None,
+        soft_timeout: float | None = None,
+        timeout_failure: Failure | None = None,
+    ) -> None:
+        """Hand the child a task; it must have none.
+
+        Parameters
+        ----------
+        task, body
+            The task, and the message it came as.
+        timeout, soft_timeout
+            Seconds until it is killed, and until `SoftTimeLimit` is raised in it.
+        timeout_failure
+            What it then failed of, where the limit isn't the attempt's own.
+        """
         assert self._transport is not None
         self.peak = 0
-        self._transport.write(wire.pack(body))
+        self.cancelled_for = None
+        self._task = task
+        self._transport.write(wire.pack(body, wire.TASK))
+        loop = asyncio.get_running_loop()
         if timeout is not None:
-            limit = Failure(
-                type="TimeLimitExceeded",
-                message=f"the attempt ran longer than its limit of {timeout:g} s and was killed",
-                hint="give it longer with client.with_options(timeout=…), or less to do",
-            )
-            self._timer = asyncio.get_running_loop().call_later(timeout, self.kill, limit)
+            limit = timeout_failure or deaths.time_limit(timeout)
+            self._timers.append(loop.call_later(timeout, self.kill, limit))
+        if soft_timeout is not None:
+            self._timers.append(loop.call_later(soft_timeout, self._order, "soft_limit"))
+
+    def cancel(self, reason: str) -> None:
+        """Have the present attempt end: an exception in its operation now, SIGKILL after a grace time.
+
+        A report follows, or `slot_died`; `cancelled_for` has the reason until the next attempt.
+        """
+        if self.cancelled_for is None:
+            self.cancelled_for = reason
+            self._order("cancel")
+            stubborn = Failure(type="Cancelled", message=f"it did not end within {self._cancel_grace:g} s")
+            self._timers.append(asyncio.get_running_loop().call_later(self._cancel_grace, self.kill, stubborn))
+
+    def _order(self, kind: Literal["cancel", "soft_limit"]) -> None:
+        """Send an order, then the signal that has it read. To the child alone: what it has started isn't ordered."""
+        if self._task is None or self._transport is None or self._process is None or self._process.pid is None:
+            return
+        order = wire.Order(self._task.task_id, self._task.attempt, kind)
+        self._transport.write(wire.pack(wire.encode(order), wire.ORDER))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGTERM)
 
     def kill(self, reason: Failure) -> None:
         """Kill the child (SIGKILL, which C code can't ignore); `slot_died` follows, with this reason."""
@@ -142,14 +205,7 @@ class Slot:
         self.peak = max(self.peak, resident)
         limit = self._config.memory_limit
         if limit is not None and resident > limit:
-            self.kill(
-                Failure(
-                    type="MemoryLimitExceeded",
-                    message=f"the attempt used {resident / 2**20:,.0f} MiB, "
-                    f"more than the slot's limit of {limit / 2**20:,.0f} MiB, and was killed",
-                    hint="give the worker a higher --memory-limit, or the task less data at once",
-                )
-            )
+            self.kill(deaths.memory_limit(resident, limit))
 
     async def restart(self) -> None:
         """Replace an idle child, where there is one, by a fresh one."""
@@ -173,9 +229,7 @@ class Slot:
         self._release()
 
     def _release(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel_timers()
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
@@ -189,17 +243,23 @@ class Slot:
     def _on_frame(self, frame: bytes) -> None:
         match wire.decode(frame):
             case wire.Ready() as ready:
+                self._cancel_timers()
                 self._ready = True
                 self._listener.slot_ready(self, ready)
             case wire.NotReady(failure=failure):
                 self._killed_for = failure  # it ends by itself
+            case wire.Progress() as progress:
+                self._listener.slot_progressed(self, progress)
             case wire.Report() as report:
-                if self._timer is not None:
-                    self._timer.cancel()
-                    self._timer = None
+                self._cancel_timers()
                 if self._killed_for is None:  # else the kill came first, and the death follows
                     self.done += 1
                     self._listener.slot_reported(self, report, self._take_output())
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
 
     def _on_exit(self) -> None:
         process = self._process
@@ -217,7 +277,7 @@ class Slot:
         _kill_group(process)  # what the task started, and left
         code = process.exitcode
         exit_signal = -code if code is not None and code < 0 else None
-        failure = self._killed_for or _death(code, exit_signal)
+        failure = self._killed_for or deaths.death(code, exit_signal)
         shutil.rmtree(self._config.scratch, ignore_errors=True)  # what the dead child left
         output = self._take_output()
         self._release()
@@ -239,92 +299,9 @@ def _kill_group(process: ForkServerProcess) -> None:
         process.kill()
 
 
-def _death(code: int | None, exit_signal: int | None) -> Failure:
-    if exit_signal == signal.SIGKILL:
-        return Failure(
-            type="WorkerProcessDied",
-            message="the process that ran the task was killed (SIGKILL), as the kernel does when memory runs out",
-            hint="look at the host's memory and its kernel log; give the worker a --memory-limit",
-        )
-    if exit_signal is not None:
-        return Failure(
-            type="WorkerProcessDied",
-            message=f"the process that ran the task died of {_signal_name(exit_signal)}",
-            hint="the task's output (below) may show where: a crash in compiled code leaves no exception",
-        )
-    return Failure(
-        type="WorkerProcessDied",
-        message=f"the process that ran the task ended by itself with status {code}",
-        hint="the operation (or a library it uses) called exit; it should raise an exception instead",
-    )
-
-
-def _signal_name(number: int) -> str:
-    with contextlib.suppress(ValueError):
-        return signal.Signals(number).name
-    return f"signal {number}"
-
-
 def resident_memory(pid: int | None) -> int:
     """Return the bytes of memory a process has in use; 0 where that can't be told."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
     except (OSError, IndexError, ValueError):
         return 0
-
-
-class _Frames(asyncio.Protocol):
-    """Hands on the frames that come from a child."""
-
-    def __init__(self, on_frame: Callable[[bytes], None]) -> None:
-        self._on_frame = on_frame
-        self._reader = wire.FrameReader()
-
-    def data_received(self, data: bytes) -> None:
-        for frame in self._reader.feed(data):
-            self._on_frame(frame)
-
-
-class _Output:
-    """What a child prints and logs, its last 64 KiB. Read as it comes, so that a child never blocks on it."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._kept = bytearray()
-        self._cut = 0
-
-    def start(self) -> None:
-        self._sock.setblocking(False)
-        asyncio.get_running_loop().add_reader(self._sock, self._read)
-
-    def take(self) -> str:
-        self._read()
-        if not self._kept:
-            return ""
-        text = self._kept.decode("utf-8", errors="replace")
-        if self._cut:
-            text = f"… ({self._cut:,} bytes before this are cut)\n{text}"
-        self._kept.clear()
-        self._cut = 0
-        return text
-
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._sock)
-        self._sock.close()
-
-    def _read(self) -> None:
-        while True:
-            try:
-                data = self._sock.recv(1 << 16)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                with contextlib.suppress(ValueError, OSError):
-                    asyncio.get_running_loop().remove_reader(self._sock)
-                return
-            self._kept += data
-            if (over := len(self._kept) - MAX_OUTPUT) > 0:
-                del self._kept[:over]
-                self._cut += over

@@ -1,12 +1,16 @@
 """What a worker and its child processes say to each other, and how: length-prefixed frames over one socket each.
 
-Nothing here is pickled: a frame is a task's own body on the way down, and one of these structs on the way up.
+Nothing here is pickled: a frame is a task's own body or an order on the way down, told apart by its first byte, and one
+of these structs on the way up.
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
+import threading
+from typing import Literal
 
 import msgspec
 
@@ -15,6 +19,10 @@ from workbench.core.settings import Settings
 
 _LENGTH = struct.Struct("!I")
 _CHUNK = 1 << 18
+
+TASK = b"t"
+ORDER = b"o"
+"""What a frame on the way down begins with."""
 
 
 class ChildConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +48,22 @@ class NotReady(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     failure: Failure
 
 
+class Order(msgspec.Struct, frozen=True):
+    """What the worker wants of the attempt that runs; followed by SIGTERM, so that it is read. See `interrupts`."""
+
+    task_id: str
+    attempt: int
+    kind: Literal["cancel", "soft_limit"]
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """How far the attempt that runs is."""
+
+    task_id: str
+    fraction: float  # from 0 to 1
+    message: str = ""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An attempt has ended by itself."""
 
@@ -49,20 +73,23 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     summary: str = ""
     failure: Failure | None = None
     peak_memory: int | None = None  # bytes
+    notes: dict[str, str] = {}  # what the operation noted of how it worked
 
 
 encode = msgspec.msgpack.Encoder().encode
-_decoder: msgspec.msgpack.Decoder[Ready | NotReady | Report] = msgspec.msgpack.Decoder(Ready | NotReady | Report)
+Said = Ready | NotReady | Progress | Report
+_decoder: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
+_order_decoder = msgspec.msgpack.Decoder(Order)
 
 
-def decode(frame: bytes) -> Ready | NotReady | Report:
+def decode(frame: bytes) -> Said:
     """Read what a child says."""
     return _decoder.decode(frame)
 
 
-def pack(payload: bytes) -> bytes:
-    """Return a frame."""
-    return _LENGTH.pack(len(payload)) + payload
+def pack(payload: bytes, kind: bytes = b"") -> bytes:
+    """Return a frame; `kind` is what it begins with."""
+    return _LENGTH.pack(len(kind) + len(payload)) + kind + payload
 
 
 class FrameReader:
@@ -88,22 +115,40 @@ class FrameReader:
 
 
 class BlockingFrames:
-    """The child's end: it has nothing else to do than to wait for the next frame."""
+    """The child's end: it has nothing else to do than to wait for the next task."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._reader = FrameReader()
-        self._ready: list[bytes] = []
+        self._tasks: list[bytes] = []
+        self._orders: list[Order] = []
+        self._sending = threading.Lock()  # an operation may tell its progress from any thread
 
-    def receive(self) -> bytes | None:
-        """Return the next frame; None once the other end is gone."""
-        while not self._ready:
+    def task(self) -> bytes | None:
+        """Wait for the next task; return its body, or None once the other end is gone."""
+        while not self._tasks:
             data = self._sock.recv(_CHUNK)
             if not data:
                 return None
-            self._ready = self._reader.feed(data)
-        return self._ready.pop(0)
+            self._sort(data)
+        return self._tasks.pop(0)
+
+    def orders(self) -> list[Order]:
+        """Return the orders that have come, without waiting for any."""
+        with contextlib.suppress(BlockingIOError):
+            while data := self._sock.recv(_CHUNK, socket.MSG_DONTWAIT):
+                self._sort(data)
+        orders, self._orders = self._orders, []
+        return orders
 
     def send(self, payload: bytes) -> None:
         """Send a frame."""
-        self._sock.sendall(pack(payload))
+        with self._sending:
+            self._sock.sendall(pack(payload))
+
+    def _sort(self, data: bytes) -> None:
+        for frame in self._reader.feed(data):
+            if frame.startswith(TASK):
+                self._tasks.append(frame[1:])
+            else:
+                self._orders.append(_order_decoder.decode(frame[1:]))

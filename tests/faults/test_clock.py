@@ -1,0 +1,139 @@
+"""A wall clock that jumps, of a worker or of the tracker, while tasks flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import workbench as wb
+from tests.faults.report import Recorder
+from tests.faults.scene import PATIENCE, TASK, Scene, Stream
+from tests.support import wait_until
+from workbench.broker.node import Node
+from workbench.core.states import TaskRecord
+
+HOUR = 3600
+TICK = "text.tick"
+INCLUDE = ("--include", "tests.faults.clock_operations")
+
+pytestmark = pytest.mark.slow
+
+
+def _library() -> Path | None:
+    places = (*Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), Path("/usr/lib/faketime/libfaketimeMT.so.1"))
+    return next((place for place in places if place.exists()), None)
+
+
+class Clock:
+    """What a process takes for the time: the real one, moved by as much as its file says.
+
+    Only the wall clock moves, as where an administrator or NTP sets it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.jump(0)
+
+    def jump(self, seconds: int) -> None:
+        """Move the clock, from the real time."""
+        self._path.write_text(f"{seconds:+d}\n")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a process needs to go by it."""
+        return {
+            "LD_PRELOAD": str(_library()),
+            "FAKETIME_TIMESTAMP_FILE": str(self._path),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DISABLE_SHM": "1",
+            "NO_FAKE_STAT": "1",
+        }
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    if _library() is None:
+        pytest.skip("libfaketime isn't installed (Debian: faketime)")
+    return Clock(tmp_path / "clock")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with Node(tmp_path_factory.mktemp("clock") / "node") as node:
+        yield node
+
+
+@pytest.fixture
+def scene(node: Node, tmp_path: Path) -> Iterator[Scene]:
+    (tmp_path / "scene").mkdir()
+    with Scene(node.url, tmp_path / "scene") as scene:
+        yield scene
+
+
+def _flow_through_jumps(scene: Scene, clock: Clock) -> dict[int, str]:
+    with Stream(scene, operation=TICK) as stream:
+        stream.await_executions(20)
+        for jump in (HOUR, -HOUR, 0):
+            clock.jump(jump)
+            stream.await_executions(20)
+        stream.stop()
+        assert not stream.refused
+        return stream.accepted
+
+
+def _check_durations(scene: Scene) -> None:
+    records = scene.records()
+    assert all((record.seconds_queued or 0.0) >= 0 for record in records)
+    assert all((record.seconds_running or 0.0) >= 0 for record in records)
+    assert all(record.attempt == 1 for record in records)
+
+
+def test_tasks_flow_on_while_their_worker_s_clock_jumps_to_and_fro(
+    scene: Scene, clock: Clock, report: Recorder
+) -> None:
+    scene.tracker()
+    scene.worker("w1", *INCLUDE, environ=clock.environ)
+    accepted = _flow_through_jumps(scene, clock)
+    verdict = scene.check(accepted, twice=0)
+    _check_durations(scene)
+    ahead = [r for r in scene.records() if r.started_at and r.submitted_at and _hours(r) > 0.9]
+    assert ahead, "no task saw the clock jump"
+    report.add("worker's clock jumps", "an hour ahead, two back, one ahead", *verdict, None)
+
+
+def test_tasks_are_recorded_alike_while_the_tracker_s_clock_jumps_to_and_fro(
+    scene: Scene, clock: Clock, report: Recorder
+) -> None:
+    scene.tracker(environ=clock.environ)
+    scene.worker("w1", *INCLUDE)
+    accepted = _flow_through_jumps(scene, clock)
+    verdict = scene.check(accepted, twice=0)
+    _check_durations(scene)
+    report.add("tracker's clock jumps", "an hour ahead, two back, one ahead", *verdict, None)
+
+
+@pytest.mark.xfail(strict=True, reason="a worker holds `expires_at`, the client's time, against its own clock")
+def test_a_task_expires_by_the_time_that_has_passed_and_not_by_a_worker_s_wrong_clock(
+    scene: Scene, clock: Clock
+) -> None:
+    scene.tracker()
+    clock.jump(HOUR)
+    scene.worker("w1", *INCLUDE, environ=clock.environ)
+    with wb.Producer(settings=scene.settings) as producer:
+        patient = producer.with_options(expires=HOUR / 2)
+        accepted = {n: patient.submit(TICK, str(scene.marks), n, TASK).id for n in range(10)}
+    wait_until(lambda: len(_ended(scene)) == len(accepted), timeout=PATIENCE, what="all have ended")
+    scene.check(accepted, twice=0)
+
+
+def _ended(scene: Scene) -> list[str]:
+    return [record.task_id for record in scene.records() if record.state.terminal]
+
+
+def _hours(record: TaskRecord) -> float:
+    assert record.started_at is not None
+    assert record.submitted_at is not None
+    return (record.started_at - record.submitted_at).total_seconds() / HOUR

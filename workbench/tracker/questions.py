@@ -1,0 +1,228 @@
+"""`Questions` to the tracker's database: nothing in here writes. They block, so they are asked in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from workbench.core.messages import OperationSpec, TaskFinished
+from workbench.core.routing import family_of
+from workbench.core.rpc import AttemptRecord, Outcomes, WorkerRecord
+from workbench.core.states import TERMINAL, State, TaskRecord
+from workbench.tracker.batch import decode_outcome, decode_record
+from workbench.tracker.connections import Connections, chunks
+from workbench.tracker.schema import attempts, blobs, from_micros, operations, tasks, to_micros, workers
+from workbench.tracker.workers import decode_spec, decode_worker
+
+SILENCE = 15.0
+"""Seconds without a sign of life after which a worker counts as lost: three heartbeats."""
+
+FORGET = 24 * 3600.0
+"""Seconds after which a worker that is offline is no longer told of."""
+
+
+class Due(NamedTuple):
+    """What the tracker has duties to."""
+
+    cancels: list[TaskRecord]  # that somebody wants ended, and that haven't
+    overdue: list[TaskRecord]  # whose time to wait is over
+    running: list[TaskRecord]
+    workers: dict[str, WorkerRecord]
+
+
+class Questions:
+    """What the tracker remembers, for reading."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def records(self, task_ids: Sequence[str]) -> list[TaskRecord]:
+        """Return the records of these tasks in this order, without those never heard of."""
+        with self._connections.read() as connection:
+            known = records_of(connection, task_ids)
+        return [known[task_id] for task_id in task_ids if task_id in known]
+
+    def newest(
+        self,
+        *,
+        state: State | None = None,
+        operation: str | None = None,
+        worker: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[TaskRecord]:
+        """Return the newest tasks that match, newest first, older than the task `before`."""
+        query = sa.select(tasks.c.record).order_by(tasks.c.task_id.desc()).limit(limit)
+        if state is not None:
+            query = query.where(tasks.c.state == state.value)
+        if operation is not None:
+            query = query.where(tasks.c.operation == operation)
+        if worker is not None:
+            query = query.where(tasks.c.worker == worker)
+        if before is not None:
+            query = query.where(tasks.c.task_id < before)
+        with self._connections.read() as connection:
+            return [decode_record(blob) for blob in connection.scalars(query)]
+
+    def outcomes(self, task_ids: Sequence[str], *, budget: int = 2**30) -> Outcomes:
+        """Return what has become of these tasks; those in none of its lists are known and go on.
+
+        Once `budget` bytes of outcomes are found it leaves out the rest, whatever became of them.
+        """
+        ended: list[TaskFinished] = []
+        unknown: list[str] = []
+        expired: list[str] = []
+        terminal = {state.value for state in TERMINAL}
+        with self._connections.read() as connection:
+            for chunk in chunks(list(dict.fromkeys(task_ids))):
+                query = sa.select(tasks.c.task_id, tasks.c.state, tasks.c.outcome).where(tasks.c.task_id.in_(chunk))
+                missing = dict.fromkeys(chunk)
+                for task_id, state, outcome in connection.execute(query):
+                    del missing[task_id]
+                    if outcome is None and state in terminal:
+                        expired.append(task_id)
+                    elif outcome is not None and budget > 0:
+                        budget -= len(outcome)
+                        ended.append(decode_outcome(outcome))
+                unknown += missing
+                if budget <= 0:
+                    break
+        return Outcomes(ended=tuple(ended), unknown=tuple(unknown), expired=tuple(expired))
+
+    def counts(self) -> dict[State, int]:
+        """Return how many tasks are in each state, states with none included."""
+        query = sa.select(tasks.c.state, sa.func.count()).group_by(tasks.c.state)
+        with self._connections.read() as connection:
+            counted = {State(state): count for state, count in connection.execute(query)}
+        return {state: counted.get(state, 0) for state in State}
+
+    def attempts(self, task_id: str) -> list[AttemptRecord]:
+        """Return every execution of a task, in order."""
+        query = (
+            sa.select(attempts).where(attempts.c.task_id == task_id).order_by(attempts.c.attempt, attempts.c.started_at)
+        )
+        with self._connections.read() as connection:
+            return [
+                AttemptRecord(
+                    attempt=row.attempt,
+                    worker=row.worker,
+                    started_at=from_micros(row.started_at) if row.started_at else None,
+                    finished_at=None if row.finished_at is None else from_micros(row.finished_at),
+                    lost_at=None if row.lost_at is None or row.outcome is not None else from_micros(row.lost_at),
+                    outcome=None if row.outcome is None else decode_outcome(row.outcome),
+                )
+                for row in connection.execute(query)
+            ]
+
+    def task(self, task_id: str) -> bytes | None:
+        """Return the message of a task's newest attempt as it came; None where there is none (any more)."""
+        with self._connections.read() as connection:
+            return connection.scalar(sa.select(tasks.c.task).where(tasks.c.task_id == task_id))
+
+    def operations(self) -> list[OperationSpec]:
+        """Return every operation that a worker ever announced, by name."""
+        with self._connections.read() as connection:
+            return [decode_spec(blob) for blob in connection.scalars(_ALL_OPERATIONS)]
+
+    def workers(self, *, now: datetime) -> list[WorkerRecord]:
+        """Return the workers of the last day; one that fell silent counts as offline, and as lost."""
+        with self._connections.read() as connection:
+            return list(_workers(connection, now).values())
+
+    def ahead(self, record: TaskRecord, *, most: int = 10_000) -> int:
+        """Return how many tasks on the same queue were submitted before this one, counted up to `most`."""
+        earlier = (
+            sa.select(tasks.c.task_id)
+            .where(
+                tasks.c.state == State.QUEUED.value,
+                tasks.c.task_id < record.task_id,
+                tasks.c.family == family_of(record.operation),
+                tasks.c.lane.is_not_distinct_from(record.lane),
+            )
+            .limit(most)
+        )
+        with self._connections.read() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(earlier.subquery())) or 0
+
+    def cancelled(
+        self, families: Sequence[str], lane: str | None, *, after: str = "", limit: int
+    ) -> list[tuple[str, int]]:
+        """Return the tasks (by id and replay) to be cancelled of which a message may lie on these families' queues."""
+        query = (
+            sa.select(tasks.c.record)
+            .where(
+                tasks.c.cancel_at.is_not(None),
+                tasks.c.task_id > after,
+                tasks.c.family.in_(families),
+                tasks.c.lane.is_not_distinct_from(lane),
+            )
+            .order_by(tasks.c.task_id)
+            .limit(limit)
+        )
+        with self._connections.read() as connection:
+            records = [decode_record(blob) for blob in connection.scalars(query)]
+        return [(record.task_id, record.replay) for record in records]
+
+    def due(self, *, now: datetime, before: datetime, most: int = 5000) -> Due:
+        """Return what the tracker has duties to: few rows, each found by an index of such rows.
+
+        Tasks are overdue whose time was over `before`; workers are as they are `now`.
+        """
+        live = sa.and_(tasks.c.cancel_at.is_not(None), tasks.c.finished_at.is_(None))
+        overdue = tasks.c.due_at <= to_micros(before)
+        running = tasks.c.state == State.RUNNING.value
+        query = sa.select(tasks.c.record).limit(most)
+        with self._connections.read() as connection:
+
+            def records(which: sa.ColumnElement[bool]) -> list[TaskRecord]:
+                return [decode_record(blob) for blob in connection.scalars(query.where(which))]
+
+            return Due(records(live), records(overdue), records(running), _workers(connection, now))
+
+    def referred(self, keys: Sequence[str]) -> set[str]:
+        """Return those of the store's keys that a task which is kept refers to."""
+        with self._connections.read() as connection:
+            return {
+                key
+                for chunk in chunks(keys)
+                for key in connection.scalars(sa.select(blobs.c.key).where(blobs.c.key.in_(chunk)).distinct())
+            }
+
+    def unread(self, *, most: int = 100) -> list[str]:
+        """Return keys of what is kept in the store and hasn't been looked into for references yet."""
+        query = sa.select(blobs.c.key).where(blobs.c.unread).distinct().limit(most)
+        with self._connections.read() as connection:
+            return list(connection.scalars(query))
+
+
+_ALL_OPERATIONS = sa.select(operations.c.spec).order_by(operations.c.name)
+
+
+def records_of(connection: sa.Connection, task_ids: Sequence[str]) -> dict[str, TaskRecord]:
+    """Return the records of those tasks that are known."""
+    known = {}
+    for chunk in chunks(task_ids):
+        for blob in connection.scalars(sa.select(tasks.c.record).where(tasks.c.task_id.in_(chunk))):
+            record = decode_record(blob)
+            known[record.task_id] = record
+    return known
+
+
+def _workers(connection: sa.Connection, now: datetime) -> dict[str, WorkerRecord]:
+    query = (
+        sa.select(workers.c.worker, workers.c.record, workers.c.seen_at)
+        .where(workers.c.seen_at > to_micros(now - timedelta(seconds=FORGET)))
+        .order_by(workers.c.worker)
+    )
+    alive = to_micros(now - timedelta(seconds=SILENCE))
+    told = {}
+    for name, blob, seen_at in connection.execute(query):
+        record = decode_worker(blob)
+        if record.online and seen_at < alive:
+            record = msgspec.structs.replace(record, online=False, lost=True)
+        told[name] = record
+    return told

@@ -1,0 +1,153 @@
+"""`Conclusions`: what follows from an attempt that has ended. Its outcome is told, then its delivery acknowledged.
+
+The order that nothing is lost by: what goes on (the next attempt, a dead letter) and what is told (the outcome) are
+confirmed by the broker before the delivery is acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from workbench.broker import Delivery, Outgoing, Publisher, Topology
+from workbench.broker.topology import delay_headers
+from workbench.core import headers, messages, retry, routing
+from workbench.core.messages import Failure, Status, TaskFinished, utcnow
+from workbench.worker.outbox import Outbox
+from workbench.worker.roster import Job
+
+logger = logging.getLogger(__name__)
+
+Done = asyncio.Future[Any]
+
+_KINDS = {"reject": "Rejected", retry.UNKNOWN: retry.UNKNOWN}
+
+
+class Conclusions:
+    """Concludes attempts.
+
+    Parameters
+    ----------
+    publisher, topology
+        Where everything goes.
+    worker
+        The worker's name.
+    settle
+        Called with a job and the future of the last message about it: acknowledges its deliveries, or gives them back
+        where the message was given up.
+    """
+
+    def __init__(
+        self, publisher: Publisher, topology: Topology, worker: str, settle: Callable[[Job[Delivery], Done], None]
+    ) -> None:
+        self._publisher = publisher
+        self._topology = topology
+        self._worker = worker
+        self._settle = settle
+        self._outbox = Outbox(publisher, topology)
+
+    def flush(self) -> None:
+        """Send what waits a moment for others."""
+        self._outbox.flush()
+
+    def outcome(
+        self, job: Job[Delivery], status: Status, slot: int | None, *, failure: Failure | None = None, output: str = ""
+    ) -> TaskFinished:
+        """Make the outcome of an attempt that has just ended; `slot` is None where it never began."""
+        task = job.task
+        return TaskFinished(
+            task_id=task.task_id,
+            operation=task.operation,
+            client=task.client,
+            attempt=task.attempt,
+            replay=task.replay,
+            status=status,
+            worker=self._worker,
+            slot=slot,
+            started_at=job.began,
+            finished_at=utcnow(),
+            failure=failure,
+            output=output,
+        )
+
+    def conclude(self, job: Job[Delivery], outcome: TaskFinished) -> None:
+        """Tell an outcome; where it is a failure, let what the policy says follow."""
+        if outcome.status is not Status.FAILED or outcome.failure is None:
+            self._tell(job, outcome)
+            return
+        draw = random.random()  # noqa: S311 - not a secret
+        decision = retry.decide(job.task, outcome.failure, now=outcome.finished_at, draw=draw)
+        if decision.delay is not None:
+            self._again(job, outcome, decision.delay)
+            return
+        if decision.note:
+            hint = " ".join(filter(None, (outcome.failure.hint, decision.note)))
+            outcome = msgspec.structs.replace(outcome, failure=msgspec.structs.replace(outcome.failure, hint=hint))
+        if decision.dead:
+            self._give_up(job, outcome, decision.dead)
+        else:
+            self._tell(job, outcome)
+
+    def bury(self, delivery: Delivery, reason: str) -> Done:
+        """Put a message that isn't a task among the dead letters."""
+        logger.warning("dead letter %s from %s: %s", delivery.message_id, delivery.queue, reason)
+        return self._letter(delivery.body, delivery.routing_key, delivery.message_id, "Unreadable", reason)
+
+    def _tell(self, job: Job[Delivery], outcome: TaskFinished) -> None:
+        self._outbox.put(outcome, lambda done: self._settle(job, done))
+
+    def _again(self, job: Job[Delivery], outcome: TaskFinished, delay: float) -> None:
+        """Put the next attempt where it waits in the broker, then tell."""
+        task, at = job.task, utcnow() + timedelta(seconds=delay)
+        told = msgspec.structs.replace(outcome, status=Status.RETRY, retry_at=at)
+        waiting = self._publisher.publish_nowait(
+            Outgoing(
+                self._topology.delayed,
+                routing.routing_key(task.operation, task.lane),
+                messages.encode(msgspec.structs.replace(task, attempt=task.attempt + 1, queued_at=at)),
+                message_id=task.task_id,
+                headers=delay_headers(delay),
+            )
+        )
+        self._then(job, waiting, lambda: self._tell(job, told))
+
+    def _give_up(self, job: Job[Delivery], outcome: TaskFinished, reason: str) -> None:
+        """Tell, then put the task where somebody can look at it and send it again."""
+        task = job.task
+        assert outcome.failure is not None
+        kind = _KINDS.get(outcome.failure.asks or outcome.failure.type, "OutOfAttempts")
+
+        def bury() -> None:
+            key = routing.routing_key(task.operation, task.lane)
+            buried = self._letter(job.body, key, task.task_id, kind, reason, told=True)
+            buried.add_done_callback(lambda done: self._settle(job, done))
+
+        self._outbox.put(outcome, lambda done: self._then(job, done, bury))
+
+    def _letter(self, body: bytes, key: str, message_id: str, kind: str, reason: str, *, told: bool = False) -> Done:
+        marks: dict[str, Any] = {
+            headers.REASON: reason,
+            headers.REASON_TYPE: kind,
+            headers.BY_WORKER: self._worker,
+            headers.AT: utcnow().isoformat(),
+        }
+        if told:
+            marks[headers.TOLD] = True
+        return self._publisher.publish_nowait(Outgoing(self._topology.dead, key, body, message_id, marks))
+
+    def _then(self, job: Job[Delivery], done: Done, follow: Callable[[], None]) -> None:
+        """Go on once a message is confirmed; give the job back where it is given up."""
+
+        def confirmed(done: Done) -> None:
+            if not done.cancelled() and done.exception() is None:
+                follow()
+            else:
+                self._settle(job, done)
+
+        done.add_done_callback(confirmed)

@@ -1,0 +1,87 @@
+"""What a task raised, as data: nothing in it needs the code that raised it."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from pathlib import Path
+
+from workbench.core.errors import Reject, Retry, StoreError, WorkbenchError
+from workbench.core.messages import Failure
+
+MAX_TRACEBACK = 16 * 1024
+_HERE = Path(__file__).parent
+
+
+def _says_it_all(error: BaseException) -> bool:
+    """Whether an error of ours was raised by our own code: what it says is for the user, where it was raised isn't."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if isinstance(error, Retry | Reject):
+        return True  # it was raised to be read
+    return isinstance(error, WorkbenchError) and bool(frames) and _is_ours(frames[-1][0].f_code.co_filename)
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(str(Path(__file__).parent.parent))
+
+
+_ROOTS = (object, BaseException, Exception)
+
+# A file server or a peer is away: what the same task does in a while may well succeed. Not among them is what the task
+# or its configuration has to change: a missing file, a missing permission, a full disk.
+_SURROUNDINGS = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EIO",
+        "ESTALE",
+        "ETIMEDOUT",
+        "ENOTCONN",
+        "ECONNRESET",
+        "ECONNREFUSED",
+        "ECONNABORTED",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "EREMOTEIO",  # Linux's
+    )
+    if hasattr(errno, name)
+)
+
+_HINTS = {
+    "SoftTimeLimit": "give it longer with client.with_options(soft_timeout=…), or less to do",
+    "MemoryError": "the slot's memory limit was reached: give the worker a higher --memory-limit, or less data at once",
+    "ArrowMemoryError": "the slot's memory limit was reached: give the worker a higher --memory-limit, or less data",
+}
+
+
+def describe(error: BaseException) -> Failure:
+    """Turn an exception into data: its name, its text, and the traceback from the operation on."""
+    frames = error.__traceback__
+    while frames is not None and Path(frames.tb_frame.f_code.co_filename).parent == _HERE:
+        frames = frames.tb_next
+    text = "" if _says_it_all(error) else "".join(traceback.format_exception(type(error), error, frames))
+    name = type(error).__name__
+    return Failure(
+        type=name,
+        message=_fitting(str(error)),
+        traceback=_fitting(text),
+        hint=_HINTS.get(name, ""),
+        bases=tuple(base.__name__ for base in type(error).__mro__[1:] if base not in _ROOTS),
+        transient=_is_transient(error),
+        asks="retry" if isinstance(error, Retry) else "reject" if isinstance(error, Reject) else "",
+        retry_in=error.delay if isinstance(error, Retry) else None,
+    )
+
+
+def _is_transient(error: BaseException) -> bool:
+    return isinstance(error, StoreError) or (
+        isinstance(error, OSError) and not isinstance(error, WorkbenchError) and error.errno in _SURROUNDINGS
+    )
+
+
+def _fitting(text: str) -> str:
+    """Cut the middle out of a text that is too long for a message, and escape what UTF-8 has no form for."""
+    if len(text) > MAX_TRACEBACK:
+        text = f"{text[: MAX_TRACEBACK // 2]}\n…\n{text[-MAX_TRACEBACK // 2 :]}"
+    return text.encode(errors="backslashreplace").decode()
