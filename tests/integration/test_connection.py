@@ -21,7 +21,7 @@ from workbench.broker import (
 )
 from workbench.broker.node import Node
 from workbench.broker.session import open_session
-from workbench.broker.topology import Queue, worker_key
+from workbench.broker.topology import Queue, delay_headers, worker_key
 from workbench.core.errors import BrokerRefused, BrokerUnavailable, TrackerUnavailable
 
 
@@ -148,9 +148,10 @@ def test_a_task_that_no_queue_takes_is_accepted_and_lies_among_the_dead(node: No
 
 def test_a_task_that_waits_in_a_delay_queue_comes_back_with_its_key(node: Node, topology: Topology) -> None:
     async def run() -> None:
-        async with Publisher(node.url, topology, name="publishes") as publisher:
+        async with Publisher(node.url, topology, name="publishes", declare=topology.delays()) as publisher:
             start = time.monotonic()
-            await publisher.publish(Outgoing(topology.delay(1), "data.groupby", b"later", message_id="m"))
+            later = Outgoing(topology.delayed, "data.groupby", b"later", "m", headers=delay_headers(1.0))
+            await publisher.publish(later)
         (delivery,) = await collect(node, topology, topology.task_queue("data"), 1)
         assert time.monotonic() - start > 0.9
         assert (delivery.body, delivery.routing_key, delivery.message_id) == (b"later", "data.groupby", "m")
