@@ -34,6 +34,9 @@ YOUNG = 10.0
 LOOK_AGAIN = 1.0
 """Seconds between two looks for a task that may be on its way."""
 
+LOOK_ANYWAY = 5.0
+"""Seconds between two looks for any task: another tracker, active for a moment as well, may have recorded it."""
+
 MOST_WAITS = 10_000
 LONGEST_WAIT = 3600.0
 MOST_TASKS = 1000
@@ -173,7 +176,7 @@ class Answers:
                 if ended or unknown or found.expired or left <= 0 or len(self._waiting) > MOST_WAITS:
                     unknown = tuple(task_id for task_id in unknown if task_id not in ended)
                     return rpc.Outcomes(ended=tuple(ended.values()), unknown=unknown, expired=found.expired)
-                if await wait.news(min(left, LOOK_AGAIN) if missing else left):
+                if await wait.news(min(left, LOOK_AGAIN if missing else LOOK_ANYWAY)):
                     return rpc.Outcomes(ended=tuple(wait.ended.values()))
 
     async def _why(self, task_id: str) -> str:
