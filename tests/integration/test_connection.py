@@ -19,6 +19,7 @@ from workbench.broker import (
     RpcCaller,
     Topology,
 )
+from workbench.broker.connection import Connection
 from workbench.broker.node import Node
 from workbench.broker.session import open_session
 from workbench.broker.topology import Queue, delay_headers, worker_key
@@ -262,6 +263,28 @@ def test_an_address_that_takes_connections_but_never_answers_is_an_error_in_the_
             url = f"amqp://a:b@127.0.0.1:{server.getsockname()[1]}/"
             with pytest.raises(BrokerUnavailable, match="didn't answer within"):
                 await open_session(url, name="t", timeout=0.5)
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_waits_for_an_answer_says_so_and_is_given_up_without_noise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = f"127.0.0.1:{server.getsockname()[1]}"
+            async with Connection(f"amqp://a:b@{address}/", name="t") as connection:
+                with pytest.raises(BrokerUnavailable, match=f"{address} has not answered so far"):
+                    await connection.wait_open(0.5)
+
+    asyncio.run(run())
+    assert caplog.text == ""
+
+
+def test_tls_where_the_broker_speaks_none_is_told(node: Node) -> None:
+    async def run() -> None:
+        with pytest.raises(BrokerUnavailable, match="amqps:// is for a port where the broker speaks TLS"):
+            await open_session(node.url.replace("amqp:", "amqps:"), name="t")
 
     asyncio.run(run())
 

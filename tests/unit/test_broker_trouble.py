@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.broker.connection import ConnectionState
-from workbench.broker.trouble import address_of, explain
+from workbench.broker.connection import Connection, ConnectionState
+from workbench.broker.trouble import explain
 from workbench.broker.versions import check_version
 from workbench.core.errors import BrokerBlocked, BrokerRefused, BrokerTooOld, BrokerUnavailable, QueueFull
 
@@ -42,7 +42,7 @@ def test_what_is_new_enough_or_tells_nothing_is_taken_as_it_is(properties: dict[
     ],
 )
 def test_an_address_is_told_without_the_credentials(url: str, address: str) -> None:
-    assert address_of(url) == address
+    assert Connection(url, name="c").address == address
 
 
 @pytest.mark.parametrize(

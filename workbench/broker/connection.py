@@ -14,6 +14,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
+from urllib.parse import urlsplit
 
 from workbench.broker.session import Session, open_session
 from workbench.core.errors import BrokerRefused, BrokerUnavailable
@@ -81,6 +82,15 @@ class Connection:
         return f"<Connection {self.name}: {self.state}{f', {self.reason}' if self.reason else ''}>"
 
     @property
+    def address(self) -> str:
+        """The broker's host and port, without the credentials."""
+        try:
+            parts = urlsplit(self.url)
+            return f"{parts.hostname or 'localhost'}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
+        except ValueError:
+            return "an address that can't be read"
+
+    @property
     def refusal(self) -> BrokerRefused | None:
         """What the broker said no with, where it did so the last time."""
         return self._refused
@@ -121,7 +131,8 @@ class Connection:
                         raise self._refused
                     await self._changed.wait()
         except TimeoutError:
-            raise BrokerUnavailable(f"no connection to the broker within {timeout:g} s: {self.reason}") from None
+            reason = self.reason or f"{self.address} has not answered so far; is it a RabbitMQ, and does it hang?"
+            raise BrokerUnavailable(f"no connection to the broker within {timeout:g} s: {reason}") from None
 
     async def wait_blocked(self) -> None:
         """Wait until the broker blocks the connection, if it isn't blocked already. Ends only then: cancel it."""

@@ -196,7 +196,7 @@ class Publisher:
             what.format(confirmed=confirmed),
             state=self.connection.state,
             reason=self.connection.reason,
-            address=trouble.address_of(self.connection.url),
+            address=self.connection.address,
             refusal=self.connection.refusal,
             full=sorted({entry.message.routing_key for entry in entries if entry.nacks}),
             then=then,

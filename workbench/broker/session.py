@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import ssl
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -273,10 +274,9 @@ async def open_session(url: str, *, name: str, timeout: float = 15.0) -> Session
 
 
 def _abort(connection: Any) -> None:
-    try:
-        connection.close()
-    except pika.exceptions.AMQPError:
-        logger.debug("a connection that never opened could not be closed in order", exc_info=True)
+    """Give up a connection that hasn't opened. By its stream: pika's `close` fails where it waits for an answer."""
+    if not connection.is_closed:
+        connection._terminate_stream(pika.exceptions.StreamLostError("given up before it had opened"))
 
 
 def _parameters(url: str, name: str) -> Any:
@@ -319,6 +319,8 @@ def _translate(error: Any, to: type[BrokerUnavailable] = BrokerUnavailable) -> B
     inner = _innermost(error)
     code, text = getattr(inner, "reply_code", None), getattr(inner, "reply_text", None)
     reason = f"{code} {text}" if code is not None else str(inner) or type(inner).__name__
+    if isinstance(inner, ssl.SSLError):
+        reason += " (amqps:// is for a port where the broker speaks TLS, amqp:// for one where it doesn't)"
     if isinstance(inner, _REFUSALS) or code in _REFUSAL_CODES:
         return BrokerRefused(f"the broker refused the user, password or virtual host: {reason}")
     return to(reason)

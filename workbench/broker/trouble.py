@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from workbench.broker.connection import ConnectionState
 from workbench.core.errors import BrokerBlocked, BrokerRefused, BrokerUnavailable, QueueFull
-
-
-def address_of(url: str) -> str:
-    """Return host and port of a broker's URL, without the credentials."""
-    try:
-        parts = urlsplit(url)
-        return f"{parts.hostname or 'localhost'}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
-    except ValueError:
-        return "an address that can't be read"
 
 
 def explain(

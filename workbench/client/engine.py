@@ -111,7 +111,7 @@ class Engine:
     @property
     def address(self) -> str:
         """The broker's host and port."""
-        return trouble.address_of(self._url)
+        return self._publisher.connection.address
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the engine's loop; what it waits for has to be bounded."""
