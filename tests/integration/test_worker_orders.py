@@ -31,6 +31,14 @@ def marks(directory: Path, number: int) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be reaped doesn't."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 # --- cancelling -----------------------------------------------------------------------------------
 
 
@@ -49,6 +57,22 @@ def test_a_running_task_that_is_cancelled_ends_as_cancelled_and_its_slot_goes_on
         await stage.submit(next_one)
         assert (await stage.ends(next_one)).status is Status.SUCCEEDED
         await stage.settles()
+
+    play(node, topology, tmp_path, scene)
+
+
+def test_what_a_cancelled_task_has_started_and_left_ends_with_it(
+    node: Node, topology: Topology, tmp_path: Path
+) -> None:
+    async def scene(stage: Stage) -> None:
+        started = tmp_path / "pid"
+        running = task("bad.leaves", str(started), 60.0)
+        await stage.submit(running)
+        await until(lambda: started.exists() and started.read_text())
+        await stage.order_cancelled(running)
+        assert (await stage.ends(running)).status is Status.CANCELLED
+        left = int(started.read_text())
+        await until(lambda: not is_alive(left), what="what it started is gone")
 
     play(node, topology, tmp_path, scene)
 

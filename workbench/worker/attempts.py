@@ -248,7 +248,8 @@ class Attempts:
                 outcome, result=report.result, summary=report.summary, peak_memory=peak, notes=report.notes
             ),
         )
-        if self._options.recycle_after is not None and slot.done >= self._options.recycle_after:
+        worn = self._options.recycle_after is not None and slot.done >= self._options.recycle_after
+        if worn or report.status is Status.CANCELLED:  # processes that it has started, and left, end with its child
             self._spawn(self._start(slot))
         else:
             self._free(slot)

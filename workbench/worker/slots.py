@@ -127,9 +127,21 @@ class Slot:
         process = self._processes.Process(
             target=child.main, args=(theirs, said, msgspec.msgpack.encode(self._config)), name=f"slot-{self.number}"
         )
-        await loop.run_in_executor(None, process.start)  # waits for the fork server, which imports pandas first
-        theirs.close()
-        said.close()
+        starting = loop.run_in_executor(None, process.start)  # waits for the fork server, which imports pandas first
+        try:
+            await asyncio.shield(starting)
+        except BaseException:
+            await asyncio.wait({starting})  # what isn't there yet can't be ended
+            ours.close()
+            heard.close()
+            if starting.exception() is None:
+                _kill_group(process)
+                await loop.run_in_executor(None, process.join)
+                process.close()
+            raise
+        finally:
+            theirs.close()
+            said.close()
         self._process = process
         self._output = Output(heard)
         self._output.start()
