@@ -17,7 +17,7 @@ from tests.support import until
 from workbench.core.messages import Failure, Status, Task, encode, utcnow
 from workbench.core.settings import Settings
 from workbench.worker import slots, wire
-from workbench.worker.slots import Slot
+from workbench.worker.slots import Slot, _kill_group
 
 OPERATIONS = "tests.integration.user_operations"
 
@@ -224,6 +224,15 @@ def test_orders_amid_progress_break_no_frame(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_an_operation_that_ignores_sigterm_keeps_no_order_from_those_after_it(tmp_path: Path) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        await report_of(slot, audience, task("bad.deaf"))
+        limited = await report_of(slot, audience, task("text.sleep", 60.0), soft_timeout=0.3)
+        assert (limited.failure and limited.failure.type) == "SoftTimeLimit"
+
+    play(tmp_path, scene)
+
+
 # --- limits ---------------------------------------------------------------------------------------
 
 
@@ -268,6 +277,27 @@ def test_a_child_that_does_not_come_up_is_given_up(tmp_path: Path, monkeypatch: 
     play(tmp_path, scene, include=("tests.integration.slow_module",))
 
 
+def test_a_start_that_is_given_up_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int | None] = []
+    monkeypatch.setattr(slots, "_kill_group", lambda process: made.append(process.pid) or _kill_group(process))
+
+    async def scene(slot: Slot, audience: Audience) -> None:
+        await until(lambda: audience.ready)
+        await slot.stop()
+        made.clear()
+        starting = asyncio.ensure_future(slot.start())
+        await asyncio.sleep(0)  # it waits for the thread that forks
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert slot.pid is None
+        assert len(made) == 1
+        with pytest.raises(ProcessLookupError):
+            os.kill(made[0] or 0, 0)
+
+    play(tmp_path, scene)
+
+
 # --- what is told ---------------------------------------------------------------------------------
 
 
@@ -283,6 +313,37 @@ def test_progress_is_told_a_few_times_a_second_the_last_of_it_too_and_notes_come
         assert fractions == sorted(fractions)
         assert 3 <= len(fractions) <= 10
         assert audience.progress[-1].message == "done"
+
+    play(tmp_path, scene)
+
+
+def test_what_is_said_need_not_be_text(tmp_path: Path) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        report = await report_of(slot, audience, task("bad.says", "x"))
+        assert (report.status, report.notes) == (Status.SUCCEEDED, {"said": "None"})
+        assert audience.progress[0].message == "bad \\udcff name"
+        assert audience.deaths == []
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(("kind", "delay"), [("numpy", 0.25), ("decimal", 0.25), ("int", 0.0)])
+def test_the_time_of_a_retry_may_be_any_number(tmp_path: Path, kind: str, delay: float) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        report = await report_of(slot, audience, task("bad.asks", kind))
+        assert report.failure is not None
+        assert (report.failure.asks, report.failure.retry_in) == ("retry", delay)
+
+    play(tmp_path, scene)
+
+
+def test_an_exception_that_has_no_text_is_a_failure_as_any_other(tmp_path: Path) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        report = await report_of(slot, audience, task("bad.speechless"))
+        assert report.failure is not None
+        assert report.failure.type == "SpeechlessError"
+        assert "RuntimeError" in report.failure.message
+        await goes_on(slot, audience)
 
     play(tmp_path, scene)
 

@@ -11,7 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
+
+import numpy as np
 
 import workbench as wb
 from workbench.operations import context
@@ -237,6 +240,38 @@ def tells(steps: int, seconds: float = 0.0) -> int:
     thread.join()
     context.note("engine", "hand")
     return steps
+
+
+@wb.operation("bad.says")
+def says(what: str) -> str:
+    """Say what has no form in UTF-8, or isn't text at all."""
+    for each in ("bad \udcff name", Path("p"), 17, None):
+        wb.progress(1.0 if each == what else 0.0, each)
+        context.note("said", each)
+    return what
+
+
+@wb.operation("bad.asks")
+def asks(kind: str) -> None:
+    """Ask for another attempt, with a number of this kind for the time."""
+    raise wb.Retry(delay={"numpy": np.float32(0.25), "decimal": Decimal("0.25"), "int": 0}[kind])
+
+
+@wb.operation("bad.speechless")
+def speechless() -> None:
+    """Raise what can't be turned into text."""
+
+    class SpeechlessError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    raise SpeechlessError
+
+
+@wb.operation("bad.deaf")
+def deaf() -> None:
+    """Ignore SIGTERM, and leave it at that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @wb.operation("bad.allocates")

@@ -117,9 +117,18 @@ class Retry(WorkbenchError):
 
     def __init__(self, reason: str = "the operation asked for another attempt", *, delay: float | None = None) -> None:
         super().__init__(reason)
-        if delay is not None and not delay >= 0:
-            raise ValueError(f"delay takes a number of seconds, got {delay!r}")
-        self.delay = delay
+        self.delay = None if delay is None else _seconds(delay)
+
+
+def _seconds(delay: object) -> float:
+    """Return a plain float of whatever number it is: it has to travel."""
+    try:
+        seconds = float(delay)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        seconds = -1.0
+    if not seconds >= 0:
+        raise ValueError(f"delay takes a number of seconds, got {delay!r}")
+    return seconds
 
 
 class Reject(WorkbenchError):

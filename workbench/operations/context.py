@@ -46,7 +46,7 @@ class Attempt:
         if self._tell is None or (now - self._told_at < PAUSE and not (fraction == 1.0 > self._fraction)):
             return
         self._told_at, self._fraction = now, fraction
-        self._tell(fraction, message[:LONGEST_MESSAGE])
+        self._tell(fraction, _text(message)[:LONGEST_MESSAGE])
 
 
 _scratch: ContextVar[Path | None] = ContextVar("scratch", default=None)
@@ -132,16 +132,25 @@ def progress(fraction: float, message: str = "") -> None:
     ValueError
         If `fraction` isn't a number from 0 to 1.
     """
-    if not 0 <= fraction <= 1:
+    try:
+        number = float(fraction)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
         raise ValueError(f"progress takes a fraction from 0 to 1, got {fraction!r}")
     if _attempt is not None:
-        _attempt.progress(float(fraction), message)
+        _attempt.progress(number, message)
 
 
 def note(key: str, value: str) -> None:
     """Note how the operation works, such as the engine it chose: its record shows it under `notes`."""
     if _attempt is not None:
-        _attempt.notes[key] = value
+        _attempt.notes[_text(key)] = _text(value)
+
+
+def _text(value: object) -> str:
+    """Return a value as text that can travel: what UTF-8 has no form for, as in names of files, is escaped."""
+    return str(value).encode(errors="backslashreplace").decode()
 
 
 def memory_limit() -> int | None:

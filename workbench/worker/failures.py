@@ -64,7 +64,7 @@ def describe(error: BaseException) -> Failure:
     name = type(error).__name__
     return Failure(
         type=name,
-        message=_fitting(str(error)),
+        message=_fitting(_text(error)),
         traceback=_fitting(text),
         hint=_HINTS.get(name, ""),
         bases=tuple(base.__name__ for base in type(error).__mro__[1:] if base not in _ROOTS),
@@ -78,6 +78,13 @@ def _is_transient(error: BaseException) -> bool:
     return isinstance(error, StoreError) or (
         isinstance(error, OSError) and not isinstance(error, WorkbenchError) and error.errno in _SURROUNDINGS
     )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:
+        return f"its text can't be told, as its __str__ raises {type(broken).__name__}"
 
 
 def _fitting(text: str) -> str:

@@ -39,12 +39,13 @@ class Interrupts:
         self._missed = False  # a signal came while it was shielded, or while another was looked into
         self._coroutine: asyncio.Task[Any] | None = None
         self._raised: BaseException | None = None  # what the coroutine was cancelled for
-        signal.signal(signal.SIGTERM, self._on_signal)
+        self._listen()
 
     @contextmanager
     def open_for(self, task: Task) -> Iterator[None]:
         """Let orders for this attempt be raised within, those that have come already as well."""
         self._raised = None
+        self._listen()
         self._running = task.task_id, task.attempt
         try:
             self._look()
@@ -82,6 +83,10 @@ class Interrupts:
         finally:
             self._coroutine = None
 
+    def _listen(self) -> None:
+        """Have the signal come here, also where an operation has left it to something else."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+
     def _on_signal(self, _number: int, _frame: object) -> None:
         if os.getpid() != self._pid:  # a copy that the operation has forked: the signal is for it, the orders are not
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -102,9 +107,9 @@ class Interrupts:
             if not self._missed:
                 break
         self._looking = False
-        for order in orders:
-            if (order.task_id, order.attempt) == self._running:
-                self._raise(order)
+        mine = [order for order in orders if (order.task_id, order.attempt) == self._running]
+        if mine:  # an order to end counts before a limit that came with it
+            self._raise(min(mine, key=lambda order: order.kind != "cancel"))
 
     def _raise(self, order: wire.Order) -> None:
         error: BaseException
