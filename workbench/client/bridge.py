@@ -52,7 +52,14 @@ async def wait(future: Future[T]) -> T:
     """
     if "trio" in sys.modules and _in_trio():
         return await _wait_in_trio(future)
-    return await asyncio.shield(asyncio.wrap_future(future))
+    here = asyncio.wrap_future(future)
+    here.add_done_callback(_retrieve)  # where this wait is cancelled, nobody looks at it any more
+    return await asyncio.shield(here)
+
+
+def _retrieve(future: asyncio.Future[T]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _in_trio() -> bool:
