@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +18,9 @@ import pytest
 import workbench as wb
 from tests.support import rabbitmqctl, until
 from workbench.broker import Consumer, Delivery, Outgoing, Publisher, Topology
+from workbench.broker.letters import Letter
 from workbench.broker.node import Node
+from workbench.client import dead
 from workbench.core import messages
 from workbench.core.errors import BrokerUnavailable, InvalidArguments, TaskNotFound
 from workbench.core.messages import Status, Task, TaskFinished
@@ -190,6 +193,29 @@ def test_a_task_sent_again_is_the_next_attempt_of_the_next_replay_without_its_ol
         assert again.queued_at > NOW
         assert delivery.headers == {}
         assert [left.task_id for left in await client.dead_letters()] == ["t000002"]
+
+    asyncio.run(run())
+
+
+def test_a_letter_that_is_on_its_way_is_waited_for(
+    client: wb.Client, node: Node, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead, "ON_ITS_WAY", 60.0)
+    looked, browse = threading.Event(), client.engine.dead_letters.browse
+
+    async def look(*choice: Any, **limits: Any) -> list[Letter]:
+        found = await browse(*choice, **limits)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(client.engine.dead_letters, "browse", look)
+
+    async def run() -> None:
+        replaying = asyncio.ensure_future(client.replay("t000001"))
+        await until(looked.is_set, what="it has looked once")
+        await publish(node, topology, [letter(topology, task(1))])
+        (handle,) = await replaying
+        assert handle.id == "t000001"
 
     asyncio.run(run())
 

@@ -5,6 +5,7 @@ How they are taken off their queue is `broker.deadletters`' part. The coroutines
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Sequence
 from typing import Self
@@ -20,6 +21,9 @@ from workbench.core.errors import InvalidArguments, TaskNotFound
 TIMEOUT = 120.0
 MOST = 10_000
 ALL = sys.maxsize
+ON_ITS_WAY = 1.0
+"""Seconds in which a letter that isn't there may come."""
+PAUSE = 0.2
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +61,7 @@ async def browse(engine: Engine, choice: Choice, limit: int) -> list[Letter]:
 
 async def find(engine: Engine, letter_id: str) -> Letter:
     """Return one letter."""
-    found = await browse(engine, Choice(ids=frozenset({letter_id})), 1)
-    if not found:
-        raise _not_there([letter_id])
-    return found[0]
+    return (await _named(engine, frozenset({letter_id}), TIMEOUT))[0]
 
 
 async def replay(engine: Engine, choice: Choice, timeout: float) -> list[tuple[Sent, Waiting]]:
@@ -69,9 +70,7 @@ async def replay(engine: Engine, choice: Choice, timeout: float) -> list[tuple[S
     Letters that were named are looked at first, so that none is sent where one of them can't be.
     """
     if choice.ids is not None:
-        found = await engine.dead_letters.browse(choice, limit=ALL, timeout=timeout)
-        _check_all_there(choice.ids, found)
-        for letter in found:
+        for letter in await _named(engine, choice.ids, timeout):
             if letter.kind == "other":
                 raise InvalidArguments(
                     f"the dead letter {letter.message_id or letter.task_id} can't be sent again: it is neither a task "
@@ -87,15 +86,22 @@ async def replay(engine: Engine, choice: Choice, timeout: float) -> list[tuple[S
 async def purge(engine: Engine, choice: Choice, timeout: float) -> int:
     """Remove letters for good; return how many."""
     if choice.ids is not None:
-        _check_all_there(choice.ids, await engine.dead_letters.browse(choice, limit=ALL, timeout=timeout))
+        await _named(engine, choice.ids, timeout)
     return await engine.dead_letters.purge(choice, timeout=timeout)
 
 
-def _check_all_there(ids: frozenset[str], found: Sequence[Letter]) -> None:
-    missing = ids.difference(*(letter.ids for letter in found))
-    if missing:
-        raise _not_there(sorted(missing))
+async def _named(engine: Engine, ids: frozenset[str], timeout: float) -> list[Letter]:
+    """Return the letters with these ids.
 
-
-def _not_there(ids: Sequence[str]) -> TaskNotFound:
-    return TaskNotFound(f"no dead letter is called {', '.join(ids[:5])}; nothing was changed")
+    Workers tell how a task ended before they put it among the dead letters: who has just heard of it may come early.
+    """
+    clock = asyncio.get_running_loop().time
+    end = clock() + min(ON_ITS_WAY, timeout)
+    while True:
+        found = await engine.dead_letters.browse(Choice(ids=ids), limit=ALL, timeout=timeout)
+        missing = sorted(ids.difference(*(letter.ids for letter in found)))
+        if not missing:
+            return found
+        if clock() >= end:
+            raise TaskNotFound(f"no dead letter is called {', '.join(missing[:5])}; nothing was changed")
+        await asyncio.sleep(PAUSE)
