@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -119,6 +120,13 @@ def test_every_attempt_is_kept_with_its_failure_and_what_it_printed(database: Da
         (attempt.attempt, attempt.worker, attempt.started_at, attempt.outcome) for attempt in database.attempts(IDS[0])
     ]
     assert told == [(1, "lost", at(1), None), (1, "w1", at(2), end), (2, "w1", at(9), None)]
+
+
+def test_an_end_amid_the_wait_for_the_next_attempt_comes_after_the_attempt_before(database: Database) -> None:
+    failed = finished(status=Status.RETRY, failure=Failure(type="ValueError", message="no"))
+    end = msgspec.structs.replace(finished(status=Status.CANCELLED), worker="", started_at=None)
+    learn(database, accepted(), failed, end)
+    assert [attempt.outcome for attempt in database.attempts(IDS[0])] == [failed, end]
 
 
 def test_outcomes_are_ended_or_unknown_or_expired_or_go_on(database: Database) -> None:

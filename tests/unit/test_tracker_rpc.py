@@ -287,7 +287,7 @@ def test_why_is_told_from_the_record_the_queue_and_an_alarm(run: Any) -> None:
     async def scene(desk: Desk) -> None:
         one, two = id_made(100), id_made(99)
         desk.learn(accepted(one), accepted(two))
-        assert (await why(desk, two)).startswith("no queue workbench.tasks.image is there yet")
+        assert (await why(desk, two)).startswith("there is no queue workbench.tasks.image")
         desk.queues["workbench.tasks.image"] = QueueDepth(2, 0)
         assert (await why(desk, two)).startswith("no worker takes tasks from the queue workbench.tasks.image")
         desk.queues["workbench.tasks.image"] = QueueDepth(2, 1)

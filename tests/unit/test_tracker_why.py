@@ -61,7 +61,7 @@ def test_a_queue_that_nobody_takes_from_names_the_worker_to_start() -> None:
 
 def test_a_queue_that_is_not_there_names_the_worker_to_start() -> None:
     assert told(record(), depth=None) == (
-        "no queue workbench.tasks.image is there yet, as no worker for it has ever run: "
+        "there is no queue workbench.tasks.image: no worker for it has ever run, or it was deleted: "
         "start one with `workbench worker image`"
     )
 
@@ -109,6 +109,26 @@ def test_a_worker_that_fell_silent_or_stopped_is_named() -> None:
     )
     again = told(record(loss=Loss(1, ago(30), "w1")))
     assert again.startswith("attempt 1 was lost with its worker w1; no worker takes tasks")
+
+
+def test_a_task_whose_message_is_gone_says_so() -> None:
+    empty = QueueDepth(0, 1)
+    assert told(record(), worker(busy=0), depth=empty) == (
+        "it has been queued for 60 s, and yet its queue is empty and its workers are idle: the queue may have been "
+        "deleted meanwhile; cancel the task and submit it again"
+    )
+    assert told(record(queued_at=ago(5)), worker(busy=0), depth=empty).endswith("it is the next")
+    assert told(record(), worker(busy=1), depth=empty).endswith("it is the next")
+    assert told(record(loss=Loss(1, ago(30), "w1")), worker(busy=0), depth=empty).endswith("it is the next")
+
+
+def test_a_queue_whose_only_worker_fell_silent_says_so() -> None:
+    silent = worker(online=False, lost=True, last_heartbeat_at=ago(22))
+    longer = worker("w2", online=False, lost=True, last_heartbeat_at=ago(90))
+    assert told(record(), silent, longer) == (
+        "nobody who takes from its queue is heard from, w1 not for 22 s: start one with `workbench worker image`"
+    )
+    assert told(record(), silent, worker("w3", busy=0)).endswith("it is the next")
 
 
 def test_a_retry_says_when_it_comes_and_why() -> None:

@@ -102,8 +102,11 @@ class Questions:
 
     def attempts(self, task_id: str) -> list[AttemptRecord]:
         """Return every execution of a task, in order."""
+        never_began = attempts.c.started_at == 0  # ended while it waited, for the attempt that comes next
         query = (
-            sa.select(attempts).where(attempts.c.task_id == task_id).order_by(attempts.c.attempt, attempts.c.started_at)
+            sa.select(attempts)
+            .where(attempts.c.task_id == task_id)
+            .order_by(attempts.c.attempt, never_began, attempts.c.started_at)
         )
         with self._connections.read() as connection:
             return [

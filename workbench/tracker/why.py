@@ -16,6 +16,9 @@ from workbench.core.states import State, TaskRecord
 MOST_AHEAD = 10_000
 """Tasks ahead of one are counted up to here."""
 
+SOON_TAKEN = 15.0
+"""Seconds within which an idle worker has taken what is on its queue, and has told so."""
+
 _ANOTHER = "the broker will give the task to another"
 
 
@@ -99,22 +102,41 @@ def _queued(view: View, now: datetime) -> str:
     family = family_of(record.operation)
     start = f"start one with `workbench worker {family}{f' --lane {record.lane}' if record.lane else ''}`"
     if view.asked and view.depth is None:
-        return f"{before}no queue {view.queue} is there yet, as no worker for it has ever run: {start}"
-    takers = [
-        worker
-        for worker in view.workers
-        if worker.online and worker.lane == record.lane and (not worker.families or family in worker.families)
-    ]
+        return f"{before}there is no queue {view.queue}: no worker for it has ever run, or it was deleted: {start}"
+    takers = [worker for worker in _fitting(view) if worker.online]
     if (view.depth is not None and not view.depth.consumers) or (not view.asked and not takers):
         return f"{before}no worker takes tasks from the queue {view.queue}: {start}"
+    if not takers and (silent := _silent(view)) is not None:
+        silence = _duration((now - silent.last_heartbeat_at).total_seconds())
+        return f"{before}nobody who takes from its queue is heard from, {silent.worker} not for {silence}: {start}"
     slots = sum(worker.slots for worker in takers)
     busy = sum(min(worker.busy, worker.slots) for worker in takers)
     if slots and busy >= slots:
         of_workers = f"of {_count(len(takers), 'worker')} {'is' if slots == 1 else 'are'} busy"
         all_slots = "the only slot" if slots == 1 else f"all {slots} slots"
         return f"{before}{all_slots} {of_workers}; {_ahead(view.ahead)}"
-    waits = f" for {_duration((now - record.queued_at).total_seconds())}" if record.queued_at else ""
+    seconds = (now - record.queued_at).total_seconds() if record.queued_at else 0.0
+    waits = f" for {_duration(seconds)}" if record.queued_at else ""
+    if view.depth is not None and not view.depth.ready and not busy and not before and seconds > SOON_TAKEN:
+        return (
+            f"it has been queued{waits}, and yet its queue is empty and its workers are idle: the queue may have been "
+            "deleted meanwhile; cancel the task and submit it again"
+        )
     return f"{before}it has been queued{waits}; {_ahead(view.ahead)}"
+
+
+def _fitting(view: View) -> list[WorkerRecord]:
+    """Return the workers that take, or took, from the queue of the task."""
+    family, lane = family_of(view.record.operation), view.record.lane
+    return [
+        worker for worker in view.workers if worker.lane == lane and (not worker.families or family in worker.families)
+    ]
+
+
+def _silent(view: View) -> WorkerRecord | None:
+    """Return the one that fell silent last, of those that fit."""
+    lost = [worker for worker in _fitting(view) if worker.lost]
+    return max(lost, key=lambda worker: worker.last_heartbeat_at, default=None)
 
 
 def _ahead(count: int) -> str:
