@@ -7,11 +7,17 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.integration.stage import Stage, play, task
 from tests.support import until
 from workbench.broker import Outgoing, Topology
 from workbench.broker.node import Node
+from workbench.core.errors import InvalidName
 from workbench.core.messages import Status, encode
+from workbench.core.settings import Settings
+from workbench.worker.options import Options
+from workbench.worker.service import Worker
 
 
 def test_a_slot_whose_child_was_killed_while_idle_runs_one_task_at_a_time_after_it(
@@ -95,3 +101,8 @@ def test_a_drain_gives_back_what_was_still_on_its_way(node: Node, topology: Topo
         assert stage.worker._roster.held == 0
 
     play(node, topology, tmp_path, scene)
+
+
+def test_a_lane_that_no_client_can_name_is_refused() -> None:
+    with pytest.raises(InvalidName, match="not a lane"):
+        Worker(Settings(broker_url="amqp://nowhere/"), Options(lane="A b"))

@@ -60,6 +60,8 @@ class Worker:
 
     def __init__(self, settings: Settings, options: Options) -> None:
         self.name = routing.check_name(options.name or new_name(socket.gethostname().split(".")[0]))
+        if options.lane is not None:
+            routing.check_word(options.lane, "lane")
         self.families: tuple[str, ...] = ()
         self._settings = settings
         self._options = options
