@@ -129,6 +129,13 @@ def test_an_end_amid_the_wait_for_the_next_attempt_comes_after_the_attempt_befor
     assert [attempt.outcome for attempt in database.attempts(IDS[0])] == [failed, end]
 
 
+def test_an_attempt_whose_task_was_started_elsewhere_since_is_lost_unless_it_tells_its_end(database: Database) -> None:
+    learn(database, accepted(), started(worker="w1", seconds=2), started(worker="w2", seconds=5))
+    assert [attempt.lost_at for attempt in database.attempts(IDS[0])] == [at(5), None]
+    learn(database, finished(worker="w1"))
+    assert [attempt.lost_at for attempt in database.attempts(IDS[0])] == [None, None]
+
+
 def test_outcomes_are_ended_or_unknown_or_expired_or_go_on(database: Database) -> None:
     learn(database, accepted(IDS[0]), accepted(IDS[1]), finished(IDS[1]), accepted(IDS[2]), finished(IDS[2]))
     assert database.sweep(before=at(1), now=at(9)) == 0

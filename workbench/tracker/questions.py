@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -109,17 +109,18 @@ class Questions:
             .order_by(attempts.c.attempt, never_began, attempts.c.started_at)
         )
         with self._connections.read() as connection:
-            return [
-                AttemptRecord(
-                    attempt=row.attempt,
-                    worker=row.worker,
-                    started_at=from_micros(row.started_at) if row.started_at else None,
-                    finished_at=None if row.finished_at is None else from_micros(row.finished_at),
-                    lost_at=None if row.lost_at is None or row.outcome is not None else from_micros(row.lost_at),
-                    outcome=None if row.outcome is None else decode_outcome(row.outcome),
-                )
-                for row in connection.execute(query)
-            ]
+            rows = connection.execute(query).all()
+        return [
+            AttemptRecord(
+                attempt=row.attempt,
+                worker=row.worker,
+                started_at=from_micros(row.started_at) if row.started_at else None,
+                finished_at=None if row.finished_at is None else from_micros(row.finished_at),
+                lost_at=None if row.outcome is not None else _lost_at(row, after),
+                outcome=None if row.outcome is None else decode_outcome(row.outcome),
+            )
+            for row, after in zip(rows, [*rows[1:], None], strict=True)
+        ]
 
     def task(self, task_id: str) -> bytes | None:
         """Return the message of a task's newest attempt as it came; None where there is none (any more)."""
@@ -229,3 +230,12 @@ def _workers(connection: sa.Connection, now: datetime) -> dict[str, WorkerRecord
             record = msgspec.structs.replace(record, online=False, lost=True)
         told[name] = record
     return told
+
+
+def _lost_at(row: Any, after: Any | None) -> datetime | None:
+    """Return when the worker of an attempt was lost: at the latest when the broker had given its task to another."""
+    if row.lost_at is not None:
+        return from_micros(row.lost_at)
+    if after is None or after.attempt != row.attempt or not after.started_at:
+        return None
+    return from_micros(after.started_at)
