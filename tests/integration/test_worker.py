@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.integration.stage import Stage, play, task
@@ -99,6 +100,24 @@ def test_a_drain_gives_back_what_was_still_on_its_way(node: Node, topology: Topo
         await until(lambda: len(stage.told.outcomes) > 30)
         await asyncio.wait_for(stage.worker.drain(), 5)
         assert stage.worker._roster.held == 0
+
+    play(node, topology, tmp_path, scene)
+
+
+def test_a_drain_ends_in_its_time_where_the_broker_does_not_answer(
+    node: Node, topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.worker.service.PAUSE", 0.1)
+
+    async def scene(stage: Stage) -> None:
+        running = task("text.sleep", 60.0)
+        await stage.submit(running)
+        await stage.starts(running)
+        monkeypatch.setattr(stage.worker._consumer, "pause", asyncio.Event().wait)  # as one that was stopped
+        monkeypatch.setattr(stage.worker, "_options", msgspec.structs.replace(stage.worker._options, grace=0.1))
+        async with asyncio.timeout(30):
+            await stage.worker.drain()
+        assert stage.worker._roster.held == 1
 
     play(node, topology, tmp_path, scene)
 

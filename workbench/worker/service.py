@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 MEMORY_CHECK = 0.25
 PACE = 0.05
 LEASE_CHECK = 1.0
+PAUSE = 5.0
+"""Seconds that a broker may take to stop delivering, however short the grace time is."""
 MOST_GIVEN_BACK = 5
 """Times the broker may have delivered a task before it waits here rather than being given back: each one counts towards
 the limit at which the broker takes a task for poison."""
@@ -162,12 +164,15 @@ class Worker:
         """Take nothing more, give back what waits, and let what runs end, for as long as the grace time allows."""
         assert self._consumer is not None
         logger.info("draining: %d tasks still run", self._roster.busy)
+        end = asyncio.get_running_loop().time() + self._options.grace
         waiting = self._roster.drain()
-        await self._consumer.pause()
+        with contextlib.suppress(TimeoutError):  # a broker that hangs keeps the worker no longer than its tasks may
+            async with asyncio.timeout(max(PAUSE, self._options.grace)):
+                await self._consumer.pause()
         for delivery in waiting + self._roster.drain():  # some came until the pause had begun
             self._consumer.reject(delivery, requeue=True)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._options.grace):
+            async with asyncio.timeout_at(end):
                 while self._roster.held:
                     self._settled.clear()
                     await self._settled.wait()
