@@ -1,17 +1,15 @@
-"""Three RabbitMQ nodes that form one broker on this machine, and a balancer in front of them.
+"""Three RabbitMQ nodes that form one broker on this machine.
 
 A `Node` of the package is alone by design: here they share a port mapper, a cookie and credentials.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import signal
 import socket
 import subprocess
-import threading
 from pathlib import Path
 from typing import Self
 
@@ -121,70 +119,6 @@ class BrokerCluster:
             rabbitmqctl(member, "stop_app")
             rabbitmqctl(member, "join_cluster", first.identity.name)
             rabbitmqctl(member, "start_app")
-
-
-class Balancer:
-    """Hands each connection to one of several ports, in turn, passing over those where nobody listens.
-
-    Parameters
-    ----------
-    ports
-        On loopback.
-    """
-
-    def __init__(self, ports: list[int]) -> None:
-        self._ports = ports
-        self._turn = 0
-        self._server = socket.create_server((LOOPBACK, 0))
-        self.port: int = self._server.getsockname()[1]
-        self._sockets: set[socket.socket] = set()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        for each in list(self._sockets):
-            _cut(each)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            broker = self._connect()
-            if broker is None:
-                client.close()
-                continue
-            self._sockets |= {client, broker}
-            for source, sink in ((client, broker), (broker, client)):
-                threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
-
-    def _connect(self) -> socket.socket | None:
-        for _ in self._ports:
-            self._turn += 1
-            with contextlib.suppress(OSError):
-                return socket.create_connection((LOOPBACK, self._ports[self._turn % len(self._ports)]), timeout=2)
-        return None
-
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
-        source.settimeout(None)
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                sink.sendall(data)
-        for each in (source, sink):
-            _cut(each)
-            self._sockets.discard(each)
-
-
-def _cut(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
-    one.close()
 
 
 def _listens(port: int) -> bool:

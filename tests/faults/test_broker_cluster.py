@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import workbench as wb
-from tests.faults.broker_cluster import Balancer, BrokerCluster
+from tests.faults.broker_cluster import BrokerCluster
+from tests.faults.proxy import Proxy
 from tests.faults.report import Recorder
 from tests.faults.scene import HELD, SLOTS, TASK, Scene, Stream, await_registered, now, running
 from workbench.broker import Topology
@@ -32,10 +33,9 @@ def test_a_leader_s_death_costs_moments_and_the_majority_s_stops_confirms_until_
     brokers: BrokerCluster, tmp_path: Path, report: Recorder
 ) -> None:
     (tmp_path / "scene").mkdir()
-    identity = brokers.members[0].identity
     with (
-        Balancer([member.identity.amqp_port for member in brokers.members]) as balancer,
-        Scene(identity.url.replace(f":{identity.amqp_port}/", f":{balancer.port}/"), tmp_path / "scene") as scene,
+        Proxy(*(member.identity.amqp_port for member in brokers.members)) as balancer,
+        Scene(balancer.through(brokers.members[0].identity.url), tmp_path / "scene") as scene,
         running(scene, confirm_timeout=180.0, workers=WORKERS) as stream,
     ):
         queue = Topology(scene.settings.namespace).task_queue("text")

@@ -56,6 +56,12 @@ def mark(directory: str, number: int, seconds: float = 0.0) -> int:
     return number
 
 
+@wb.operation("text.number")
+def number(number: int, directory: str) -> int:
+    """Leave a file as `text.mark` does; the number comes first, as `map` has it."""
+    return mark(directory, number)
+
+
 @wb.operation("bad.raises")
 def raises(message: str) -> None:
     """Raise."""
