@@ -214,6 +214,7 @@ class WorkerHeartbeat(Message, frozen=True, kw_only=True, tag="worker.heartbeat"
     slots: int = 0
     load: float = 0.0  # the host's load average over the last minute
     running: tuple[str, ...] = ()  # the ids of the tasks in its slots
+    clock_skew: float = 0.0  # seconds that its host's clock is ahead of the tracker's
     at: Time
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from workbench.core.messages import OperationSpec, TaskFinished
+from workbench.core.messages import OperationSpec, TaskFinished, Time
 from workbench.core.states import State, TaskRecord
 
 
@@ -43,6 +43,10 @@ class GetOutcomes(Request, frozen=True, kw_only=True, tag="outcomes.get"):
 
 class GetStats(Request, frozen=True, kw_only=True, tag="stats.get"):
     """Counts by state, and the tracker's own condition. Answered by `Stats`."""
+
+
+class GetTime(Request, frozen=True, kw_only=True, tag="time.get"):
+    """The tracker's time. Answered by `TrackerTime`."""
 
 
 class GetWorkbench(Request, frozen=True, kw_only=True, tag="workbench.get"):
@@ -92,6 +96,12 @@ class Outcomes(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", ta
     ended: tuple[TaskFinished, ...] = ()
     unknown: tuple[str, ...] = ()
     expired: tuple[str, ...] = ()
+
+
+class TrackerTime(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="time"):
+    """What time it is, by the tracker's clock."""
+
+    at: Time
 
 
 class TaskIds(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="task_ids"):
@@ -170,6 +180,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     lost: bool = False  # it fell silent without having said that it stops
     load: float = 0.0  # its host's load average over the last minute
     running: tuple[str, ...] = ()  # the ids of the tasks in its slots
+    clock_skew: float = 0.0  # seconds that its host's clock is ahead of the tracker's
 
 
 class Workbench(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="workbench"):
@@ -193,9 +204,18 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag
 
 
 AnyRequest = (
-    GetTasks | ListTasks | GetOutcomes | GetStats | GetWorkbench | GetAttempts | GetWhy | GetCancelled | PinTasks
+    GetTasks
+    | ListTasks
+    | GetOutcomes
+    | GetStats
+    | GetTime
+    | GetWorkbench
+    | GetAttempts
+    | GetWhy
+    | GetCancelled
+    | PinTasks
 )
-AnyAnswer = Tasks | Outcomes | Stats | Workbench | TaskIds | Cancelled | Attempts | Why | Problem
+AnyAnswer = Tasks | Outcomes | Stats | TrackerTime | Workbench | TaskIds | Cancelled | Attempts | Why | Problem
 
 _encoder = msgspec.msgpack.Encoder()
 _request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)

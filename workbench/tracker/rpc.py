@@ -135,6 +135,8 @@ class Answers:
                     started_at=self._started_at,
                     last_event_at=self.last_event_at,
                 )
+            case rpc.GetTime():
+                return rpc.TrackerTime(at=utcnow())
             case rpc.GetAttempts(task_id=task_id):
                 return rpc.Attempts(attempts=tuple(await self._ask(self._database.attempts, task_id)))
             case rpc.GetWhy(task_id=task_id):

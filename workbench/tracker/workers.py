@@ -70,6 +70,7 @@ def fold_worker(known: WorkerRecord | None, event: WorkerEvent) -> WorkerRecord:
                 slots=event.slots or (known.slots if known else 0),
                 load=event.load,
                 running=event.running,
+                clock_skew=event.clock_skew,
                 online=True,
                 last_heartbeat_at=event.at,
             )
@@ -95,6 +96,7 @@ def _announced(known: WorkerRecord | None, event: WorkerOnline) -> WorkerRecord:
         done=known.done if known and same else 0,
         load=known.load if known and same else 0.0,
         running=known.running if known and same else (),
+        clock_skew=known.clock_skew if known and same else 0.0,
         online=True,
         started_at=known.started_at if known and same else event.at,
         last_heartbeat_at=event.at,

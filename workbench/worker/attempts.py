@@ -21,6 +21,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.messages import Failure, Status, TaskFinished, TaskProgress, TaskStarted, utcnow
 from workbench.core.settings import Settings
 from workbench.worker import intake, wire
+from workbench.worker.clock import Clock
 from workbench.worker.conclusions import Conclusions
 from workbench.worker.control import Control
 from workbench.worker.herald import Herald
@@ -44,7 +45,7 @@ class Attempts:
     ----------
     settings, options, worker
         What the slots' children are told, and how many there are.
-    roster, control, herald, conclusions, leases, pace
+    roster, control, herald, conclusions, leases, pace, clock
         The worker's other parts.
     """
 
@@ -60,6 +61,7 @@ class Attempts:
         conclusions: Conclusions,
         leases: Leases,
         pace: Pace,
+        clock: Clock,
     ) -> None:
         self.done = 0  # attempts that have ended
         self.ready: asyncio.Future[wire.Ready] = asyncio.get_running_loop().create_future()
@@ -73,6 +75,7 @@ class Attempts:
         self._conclusions = conclusions
         self._leases = leases
         self._pace = pace
+        self._clock = clock
         self._jobs: dict[int, WorkerJob] = {}  # by slot
         self._failed_starts = 0  # since a child last came up
         self._starting: set[asyncio.Future[None]] = set()
@@ -121,7 +124,7 @@ class Attempts:
     def run(self, job: WorkerJob) -> None:
         """Start a job in the slot it was given, unless it comes too late."""
         assert job.slot is not None
-        task, now = job.task, utcnow()
+        task, now = job.task, self._clock.now()
         if self._control.is_cancelled(task):
             self._skip(job, Status.CANCELLED, _cancelled("before it was started", self._control.reason(task)))
             return
@@ -129,7 +132,7 @@ class Attempts:
             self._skip(job, *late)
             return
         self._jobs[job.slot] = job
-        job.began, job.began_at = now, time.monotonic()
+        job.began, job.began_at = utcnow(), time.monotonic()
         self._herald.started(self.start_of(job))
         limits = intake.limits_of(task, now)
         self._slots[job.slot - 1].run(

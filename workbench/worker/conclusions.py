@@ -19,6 +19,7 @@ from workbench.broker import Delivery, Outgoing, Publisher, Topology
 from workbench.broker.topology import delay_headers
 from workbench.core import headers, messages, retry, routing
 from workbench.core.messages import Failure, Status, TaskFinished, utcnow
+from workbench.worker.clock import Clock
 from workbench.worker.outbox import Outbox
 from workbench.worker.roster import Job
 
@@ -41,15 +42,23 @@ class Conclusions:
     settle
         Called with a job and the future of the last message about it: acknowledges its deliveries, or gives them back
         where the message was given up.
+    clock
+        What deadlines are held against.
     """
 
     def __init__(
-        self, publisher: Publisher, topology: Topology, worker: str, settle: Callable[[Job[Delivery], Done], None]
+        self,
+        publisher: Publisher,
+        topology: Topology,
+        worker: str,
+        settle: Callable[[Job[Delivery], Done], None],
+        clock: Clock,
     ) -> None:
         self._publisher = publisher
         self._topology = topology
         self._worker = worker
         self._settle = settle
+        self._clock = clock
         self._outbox = Outbox(publisher, topology)
 
     def flush(self) -> None:
@@ -82,7 +91,7 @@ class Conclusions:
             self._tell(job, outcome)
             return
         draw = random.random()  # noqa: S311 - not a secret
-        decision = retry.decide(job.task, outcome.failure, now=outcome.finished_at, draw=draw)
+        decision = retry.decide(job.task, outcome.failure, now=self._clock.now(), draw=draw)
         if decision.delay is not None:
             self._again(job, outcome, decision.delay)
             return

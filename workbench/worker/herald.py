@@ -81,7 +81,7 @@ class Herald:
         if self._announced:
             self._tell("worker.offline", WorkerOffline(worker=self._worker, at=utcnow()))
 
-    def beat(self, running: Iterable[TaskStarted], *, memory: int, done: int) -> None:
+    def beat(self, running: Iterable[TaskStarted], *, memory: int, done: int, clock_skew: float) -> None:
         """Tell that the worker lives, and what it runs."""
         if self._publisher.connection.state is not ConnectionState.OPEN:
             return  # old heartbeats are no news, and would pile up
@@ -101,6 +101,7 @@ class Herald:
                 slots=self._slots,
                 load=os.getloadavg()[0],
                 running=tuple(start.task_id for start in running),
+                clock_skew=clock_skew,
                 at=now,
             ),
         )

@@ -28,6 +28,7 @@ from workbench.core.messages import OperationSpec, Task, utcnow
 from workbench.core.settings import Settings
 from workbench.worker import herald
 from workbench.worker.attempts import Attempts
+from workbench.worker.clock import Clock
 from workbench.worker.conclusions import Conclusions
 from workbench.worker.control import Control
 from workbench.worker.herald import Herald
@@ -86,7 +87,8 @@ class Worker:
         self._publisher.connection.add(self._caller)
         self._publisher.connection.add(self._control)
         self._holders = Holders(self._caller, topology, self.name)
-        self._conclusions = Conclusions(self._publisher, topology, self.name, self._settle)
+        self._clock = Clock()
+        self._conclusions = Conclusions(self._publisher, topology, self.name, self._settle, self._clock)
         self._herald = Herald(self._publisher, topology, worker=self.name, slots=options.slots, lane=options.lane)
         self._consumer: Consumer | None = None
         self._attempts = Attempts(
@@ -99,6 +101,7 @@ class Worker:
             conclusions=self._conclusions,
             leases=self._leases,
             pace=self._pace,
+            clock=self._clock,
         )
 
     def __repr__(self) -> str:
@@ -139,7 +142,7 @@ class Worker:
                 f"no operation of the family {family!r} is known here: check its spelling, or name the module that has "
                 "them with --include"
             )
-        await self._control.begin(self.families, self._options.lane)
+        await asyncio.gather(self._clock.ask(self._caller), self._control.begin(self.families, self._options.lane))
         queues = {self._topology.task_queue(name, self._options.lane): self._options.slots for name in self.families}
         self._consumer = Consumer(
             self._settings.broker_url,
@@ -159,6 +162,7 @@ class Worker:
         self._spawn(self._every(MEMORY_CHECK, self._attempts.check_memory))
         self._spawn(self._every(LEASE_CHECK, self._park_long_ones))
         self._spawn(self._keep_pace())
+        self._spawn(self._clock.ask_on(self._caller))
 
     async def drain(self) -> None:
         """Take nothing more, give back what waits, and let what runs end, for as long as the grace time allows."""
@@ -306,7 +310,12 @@ class Worker:
     # --- from time to time ------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        self._herald.beat(self._attempts.starts(), memory=self._attempts.memory(), done=self._attempts.done)
+        self._herald.beat(
+            self._attempts.starts(),
+            memory=self._attempts.memory(),
+            done=self._attempts.done,
+            clock_skew=self._clock.skew,
+        )
 
     async def _keep_pace(self) -> None:
         """Hold more deliveries where tasks are short, and give back what waits behind one that isn't."""

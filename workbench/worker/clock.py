@@ -1,0 +1,77 @@
+"""`Clock`: the time by the tracker's clock, which tasks' times are held against; asked for again and again.
+
+A worker's own clock may be wrong, or be set while it runs, and the tracker ends overdue tasks too: one clock decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import datetime, timedelta
+
+import msgspec
+
+from workbench.broker import RpcCaller
+from workbench.core import rpc
+from workbench.core.errors import WorkbenchError
+from workbench.core.messages import utcnow
+
+logger = logging.getLogger(__name__)
+
+EVERY = 5.0
+PATIENCE = 1.0
+"""Seconds an answer may take: half of it is how far the clock may be off."""
+NOTICEABLE = 2.0
+"""Seconds that the host's clock may differ before that is said."""
+
+# What passes while a laptop sleeps counts as well; where there is no such clock, the monotonic one has it (macOS).
+_PASSING = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Clock:
+    """Tells the time; this host's, until a tracker has told its own."""
+
+    def __init__(self) -> None:
+        self._told: datetime | None = None
+        self._told_at = 0.0  # when that was, by a clock that nobody sets
+        self._was_off = False
+
+    def now(self) -> datetime:
+        """Return the time."""
+        return utcnow() if self._told is None else self._told + timedelta(seconds=passing() - self._told_at)
+
+    @property
+    def skew(self) -> float:
+        """Seconds that this host's clock is ahead of the tracker's, as far as is known."""
+        return (utcnow() - self.now()).total_seconds() if self._told is not None else 0.0
+
+    def learn(self, told: datetime, *, asked: float, answered: float) -> None:
+        """Take note of what the tracker said its time was, at some moment between two of `passing`."""
+        self._told, self._told_at = told, (asked + answered) / 2
+        is_off = abs(self.skew) > NOTICEABLE
+        if is_off and not self._was_off:
+            logger.warning("this host's clock is %+.1f s off the tracker's, which counts for tasks' times", self.skew)
+        self._was_off = is_off
+
+    async def ask(self, caller: RpcCaller) -> None:
+        """Ask the tracker; where none answers, what was told before goes on to count."""
+        asked = passing()
+        try:
+            answer = rpc.decode_answer(await caller.ask(rpc.encode(rpc.GetTime()), timeout=PATIENCE))
+        except (WorkbenchError, msgspec.DecodeError) as error:
+            logger.debug("the tracker doesn't tell its time: %s", error)
+            return
+        if isinstance(answer, rpc.TrackerTime):
+            self.learn(answer.at, asked=asked, answered=passing())
+
+    async def ask_on(self, caller: RpcCaller) -> None:
+        """Ask from time to time, for ever."""
+        while True:
+            await asyncio.sleep(EVERY)
+            await self.ask(caller)
+
+
+def passing() -> float:
+    """Return seconds that only ever pass."""
+    return time.clock_gettime(_PASSING)
