@@ -48,6 +48,17 @@ def test_what_the_tracker_told_counts_and_goes_on_to_when_it_tells_no_more(caplo
     assert "+3600" in warning
 
 
+def test_what_is_told_only_goes_forwards_from_the_time_the_tracker_told_in_the_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, began = Clock(), utcnow() - HOUR
+    asyncio.run(clock.begin(Caller(rpc.encode(rpc.TrackerTime(at=began)))))
+    monkeypatch.setattr("workbench.worker.clock.utcnow", lambda: began - 24 * HOUR)
+    asyncio.run(clock.ask(Caller(rpc.encode(rpc.TrackerTime(at=began - 2 * HOUR)))))
+    assert abs(clock.now() - (began - 2 * HOUR)) < SOON
+    assert abs(clock.stamp() - began) < SOON
+
+
 def test_an_answer_is_taken_to_tell_the_time_of_midway_between_question_and_answer() -> None:
     clock, told, asked = Clock(), utcnow(), passing() - 10.0
     clock.learn(told, asked=asked, answered=asked + 4.0)

@@ -18,7 +18,7 @@ import msgspec
 
 from workbench.broker import Delivery
 from workbench.core.errors import WorkbenchError
-from workbench.core.messages import Failure, Status, TaskFinished, TaskProgress, TaskStarted, utcnow
+from workbench.core.messages import Failure, Status, TaskFinished, TaskProgress, TaskStarted
 from workbench.core.settings import Settings
 from workbench.worker import intake, wire
 from workbench.worker.clock import Clock
@@ -132,7 +132,7 @@ class Attempts:
             self._skip(job, *late)
             return
         self._jobs[job.slot] = job
-        job.began, job.began_at = utcnow(), time.monotonic()
+        job.began, job.began_at = self._clock.stamp(), time.monotonic()
         self._herald.started(self.start_of(job))
         limits = intake.limits_of(task, now)
         self._slots[job.slot - 1].run(
@@ -226,7 +226,7 @@ class Attempts:
                     replay=job.task.replay,
                     fraction=progress.fraction,
                     message=progress.message,
-                    at=utcnow(),
+                    at=self._clock.stamp(),
                 )
             )
 

@@ -1,6 +1,7 @@
-"""`Clock`: the time by the tracker's clock, which tasks' times are held against; asked for again and again.
+"""`Clock`: the time by the tracker's clock, as a worker's own may be wrong, or be set while it runs.
 
-A worker's own clock may be wrong, or be set while it runs, and the tracker ends overdue tasks too: one clock decides.
+Tasks' times are held against the tracker's, which ends overdue tasks too: one clock decides, and it is asked again and
+again. What the worker tells bears times that only go forwards: it was asked once for these, when the worker began.
 """
 
 from __future__ import annotations
@@ -35,11 +36,19 @@ class Clock:
     def __init__(self) -> None:
         self._told: datetime | None = None
         self._told_at = 0.0  # when that was, by a clock that nobody sets
+        self._began, self._began_at = utcnow(), passing()
         self._was_off = False
 
     def now(self) -> datetime:
-        """Return the time."""
+        """Return the time, to hold tasks' times against."""
         return utcnow() if self._told is None else self._told + timedelta(seconds=passing() - self._told_at)
+
+    def stamp(self) -> datetime:
+        """Return the time, to be told: later than any that was told before, whatever is set meanwhile.
+
+        The tracker would take a worker for lost whose heartbeats come from the past.
+        """
+        return self._began + timedelta(seconds=passing() - self._began_at)
 
     @property
     def skew(self) -> float:
@@ -53,6 +62,11 @@ class Clock:
         if is_off and not self._was_off:
             logger.warning("this host's clock is %+.1f s off the tracker's, which counts for tasks' times", self.skew)
         self._was_off = is_off
+
+    async def begin(self, caller: RpcCaller) -> None:
+        """Ask the tracker before anything is told."""
+        await self.ask(caller)
+        self._began, self._began_at = self.now(), passing()
 
     async def ask(self, caller: RpcCaller) -> None:
         """Ask the tracker; where none answers, what was told before goes on to count."""

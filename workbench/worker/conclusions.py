@@ -18,7 +18,7 @@ import msgspec
 from workbench.broker import Delivery, Outgoing, Publisher, Topology
 from workbench.broker.topology import delay_headers
 from workbench.core import headers, messages, retry, routing
-from workbench.core.messages import Failure, Status, TaskFinished, utcnow
+from workbench.core.messages import Failure, Status, TaskFinished
 from workbench.worker.clock import Clock
 from workbench.worker.outbox import Outbox
 from workbench.worker.roster import Job
@@ -43,7 +43,7 @@ class Conclusions:
         Called with a job and the future of the last message about it: acknowledges its deliveries, or gives them back
         where the message was given up.
     clock
-        What deadlines are held against.
+        Tells the time.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Conclusions:
             worker=self._worker,
             slot=slot,
             started_at=job.began,
-            finished_at=utcnow(),
+            finished_at=self._clock.stamp(),
             failure=failure,
             output=output,
         )
@@ -113,7 +113,7 @@ class Conclusions:
 
     def _again(self, job: Job[Delivery], outcome: TaskFinished, delay: float) -> None:
         """Put the next attempt where it waits in the broker, then tell."""
-        task, at = job.task, utcnow() + timedelta(seconds=delay)
+        task, at = job.task, self._clock.stamp() + timedelta(seconds=delay)
         told = msgspec.structs.replace(outcome, status=Status.RETRY, retry_at=at)
         waiting = self._publisher.publish_nowait(
             Outgoing(
@@ -144,7 +144,7 @@ class Conclusions:
             headers.REASON: reason,
             headers.REASON_TYPE: kind,
             headers.BY_WORKER: self._worker,
-            headers.AT: utcnow().isoformat(),
+            headers.AT: self._clock.stamp().isoformat(),
         }
         if told:
             marks[headers.TOLD] = True

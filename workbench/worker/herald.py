@@ -25,8 +25,8 @@ from workbench.core.messages import (
     WorkerHeartbeat,
     WorkerOffline,
     WorkerOnline,
-    utcnow,
 )
+from workbench.worker.clock import Clock
 
 HEARTBEAT = 5.0
 STARTS = 0.05
@@ -46,14 +46,19 @@ class Herald:
         Where it goes.
     worker, slots, lane
         Of whom it tells.
+    clock
+        Tells the time.
     """
 
-    def __init__(self, publisher: Publisher, topology: Topology, *, worker: str, slots: int, lane: str | None) -> None:
+    def __init__(
+        self, publisher: Publisher, topology: Topology, *, worker: str, slots: int, lane: str | None, clock: Clock
+    ) -> None:
         self._publisher = publisher
         self._topology = topology
         self._worker = worker
         self._slots = slots
         self._lane = lane
+        self._clock = clock
         self._starts: dict[str, TaskStarted] = {}  # not told yet
         self._progress: dict[str, TaskProgress] = {}  # not told yet
         self._beaten_at = time.monotonic()
@@ -72,21 +77,21 @@ class Herald:
                 lane=self._lane,
                 slots=self._slots,
                 operations=operations,
-                at=utcnow(),
+                at=self._clock.stamp(),
             ),
         )
 
     def offline(self) -> None:
         """Tell that the worker stops, if it was ever told that it is there."""
         if self._announced:
-            self._tell("worker.offline", WorkerOffline(worker=self._worker, at=utcnow()))
+            self._tell("worker.offline", WorkerOffline(worker=self._worker, at=self._clock.stamp()))
 
-    def beat(self, running: Iterable[TaskStarted], *, memory: int, done: int, clock_skew: float) -> None:
+    def beat(self, running: Iterable[TaskStarted], *, memory: int, done: int) -> None:
         """Tell that the worker lives, and what it runs."""
         if self._publisher.connection.state is not ConnectionState.OPEN:
             return  # old heartbeats are no news, and would pile up
         running = tuple(running)
-        now = utcnow()
+        now = self._clock.stamp()
         if time.monotonic() - self._beaten_at > LATE:  # stopped, or cut off: its tasks may have been told to be lost
             for start in running:
                 self.started(msgspec.structs.replace(start, adopted_at=now))
@@ -101,7 +106,7 @@ class Herald:
                 slots=self._slots,
                 load=os.getloadavg()[0],
                 running=tuple(start.task_id for start in running),
-                clock_skew=clock_skew,
+                clock_skew=self._clock.skew,
                 at=now,
             ),
         )

@@ -24,7 +24,7 @@ from workbench.core import headers, messages, routing
 from workbench.core.control import AskHolder, Hold
 from workbench.core.errors import WorkbenchError
 from workbench.core.ids import new_name
-from workbench.core.messages import OperationSpec, Task, utcnow
+from workbench.core.messages import OperationSpec, Task
 from workbench.core.settings import Settings
 from workbench.worker import herald
 from workbench.worker.attempts import Attempts
@@ -89,7 +89,9 @@ class Worker:
         self._holders = Holders(self._caller, topology, self.name)
         self._clock = Clock()
         self._conclusions = Conclusions(self._publisher, topology, self.name, self._settle, self._clock)
-        self._herald = Herald(self._publisher, topology, worker=self.name, slots=options.slots, lane=options.lane)
+        self._herald = Herald(
+            self._publisher, topology, worker=self.name, slots=options.slots, lane=options.lane, clock=self._clock
+        )
         self._consumer: Consumer | None = None
         self._attempts = Attempts(
             settings,
@@ -142,7 +144,7 @@ class Worker:
                 f"no operation of the family {family!r} is known here: check its spelling, or name the module that has "
                 "them with --include"
             )
-        await asyncio.gather(self._clock.ask(self._caller), self._control.begin(self.families, self._options.lane))
+        await asyncio.gather(self._clock.begin(self._caller), self._control.begin(self.families, self._options.lane))
         queues = {self._topology.task_queue(name, self._options.lane): self._options.slots for name in self.families}
         self._consumer = Consumer(
             self._settings.broker_url,
@@ -241,7 +243,7 @@ class Worker:
 
     def _take(self, task: Task, delivery: Delivery) -> None:
         if (held := self._roster.holds((task.task_id, task.attempt))) is not None and held.slot is not None:
-            self._herald.started(msgspec.structs.replace(self._attempts.start_of(held), adopted_at=utcnow()))
+            self._herald.started(msgspec.structs.replace(self._attempts.start_of(held), adopted_at=self._clock.stamp()))
         if (job := self._roster.arrived(task, delivery.body, delivery)) is not None:
             self._attempts.run(job)
 
@@ -314,7 +316,6 @@ class Worker:
             self._attempts.starts(),
             memory=self._attempts.memory(),
             done=self._attempts.done,
-            clock_skew=self._clock.skew,
         )
 
     async def _keep_pace(self) -> None:
