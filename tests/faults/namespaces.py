@@ -26,11 +26,11 @@ def why_not() -> str:
     """Return why no namespace can be made here; empty where one can."""
     name = new_name("probe")[-12:]
     try:
-        _run("ip", "netns", "add", name)
+        run("ip", "netns", "add", name)
         try:
-            _run("ip", "netns", "exec", name, "iptables", "-A", "INPUT", "-j", "DROP")
+            run("ip", "netns", "exec", name, "iptables", "-A", "INPUT", "-j", "DROP")
         finally:
-            _run("ip", "netns", "del", name)
+            run("ip", "netns", "del", name)
         return ""
     except (OSError, subprocess.CalledProcessError) as error:
         detail = getattr(error, "stderr", "") or str(error)
@@ -49,14 +49,14 @@ class Namespace:
         self._near, self._far = f"wbn{tail}", f"wbf{tail}"
 
     def __enter__(self) -> Self:
-        _run("ip", "netns", "add", self.name)
+        run("ip", "netns", "add", self.name)
         try:
-            _run("ip", "link", "add", self._near, "type", "veth", "peer", "name", self._far, "netns", self.name)
-            _run("ip", "addr", "add", f"{HERE}/30", "dev", self._near)
-            _run("ip", "link", "set", self._near, "up")
-            _run("ip", "-n", self.name, "addr", "add", f"{THERE}/30", "dev", self._far)
-            _run("ip", "-n", self.name, "link", "set", self._far, "up")
-            _run("ip", "-n", self.name, "link", "set", "lo", "up")
+            run("ip", "link", "add", self._near, "type", "veth", "peer", "name", self._far, "netns", self.name)
+            run("ip", "addr", "add", f"{HERE}/30", "dev", self._near)
+            run("ip", "link", "set", self._near, "up")
+            run("ip", "-n", self.name, "addr", "add", f"{THERE}/30", "dev", self._far)
+            run("ip", "-n", self.name, "link", "set", self._far, "up")
+            run("ip", "-n", self.name, "link", "set", "lo", "up")
         except BaseException:
             self.__exit__()
             raise
@@ -64,8 +64,8 @@ class Namespace:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):
-            _run("ip", "link", "del", self._near)
-        _run("ip", "netns", "del", self.name)
+            run("ip", "link", "del", self._near)
+        run("ip", "netns", "del", self.name)
 
     @property
     def prefix(self) -> tuple[str, ...]:
@@ -77,19 +77,19 @@ class Namespace:
         """Let every packet of either direction vanish in here: nobody is told, as where a cable is pulled elsewhere."""
         chains = ("INPUT", "OUTPUT")  # the namespace's own: this machine's rules are left alone
         for chain in chains:
-            _run(*self.prefix, "iptables", "-A", chain, "-j", "DROP")
+            run(*self.prefix, "iptables", "-A", chain, "-j", "DROP")
         try:
             yield
         finally:
             for chain in chains:
-                _run(*self.prefix, "iptables", "-D", chain, "-j", "DROP")
+                run(*self.prefix, "iptables", "-D", chain, "-j", "DROP")
 
     def call(self, make: Callable[[], T]) -> T:
         """Call `make` in a thread whose sockets, and those of the threads it starts, are in the namespace."""
         made: list[T] = []
         failed: list[BaseException] = []
 
-        def run() -> None:
+        def inside() -> None:
             try:
                 descriptor = os.open(Path("/var/run/netns", self.name), os.O_RDONLY)
                 try:
@@ -101,7 +101,7 @@ class Namespace:
             except BaseException as error:
                 failed.append(error)
 
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=inside)
         thread.start()
         thread.join()
         if failed:
@@ -109,5 +109,6 @@ class Namespace:
         return made[0]
 
 
-def _run(*command: str) -> None:
+def run(*command: str) -> None:
+    """Run a command; raise where it fails."""
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=20)

@@ -1,4 +1,4 @@
-"""A link that swallows packets without a word, between a worker or a client and the broker."""
+"""A link that swallows packets without a word, all or some of them, between a worker or a client and the broker."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import workbench as wb
+from tests.faults import slow_link
 from tests.faults.namespaces import HERE, Namespace, why_not
 from tests.faults.report import Recorder
-from tests.faults.scene import HELD, Scene, Stream, now
+from tests.faults.scene import HELD, TASK, Scene, Stream, now
 from tests.support import rabbitmqctl, wait_until
 from workbench.broker.node import Node
 
@@ -100,6 +101,24 @@ def test_a_client_behind_a_link_that_swallows_everything_fails_in_its_time_or_su
     assert recovered < BACK
     done = f"every packet of a client's link dropped until it noticed, heartbeat {HEARTBEAT} s"
     report.add("link blackholed, client", done, *verdict, recovered)
+
+
+def test_over_a_slow_link_that_loses_packets_a_worker_loses_nothing_and_stays_connected(
+    node: tuple[Node, str], far: Namespace, scene: Scene, report: Recorder
+) -> None:
+    if reason := slow_link.why_not():
+        pytest.skip(reason)
+    patient = node[1].partition("?")[0]  # the heartbeat as it is: an ordinary link, if a bad one
+    scene.tracker()
+    with slow_link.SlowLink(far, delay=0.1, jitter=0.05, loss=0.05) as link:
+        worker = scene.worker("far", url=patient, prefix=far.prefix)
+        with wb.Producer(settings=scene.settings) as producer:
+            accepted = {n: producer.submit("text.mark", str(scene.marks), n, TASK).id for n in range(60)}
+        verdict = scene.check(accepted, twice=0)
+        assert "trying again" not in worker.log.read_text()
+    assert link.lost > 0.03 * link.carried
+    done = "100 ms each way, give or take 50 ms, and 5 % of the packets lost"
+    report.add("link slow and lossy, worker", done, *verdict, None)
 
 
 def _connections(node: Node, name: str) -> list[str]:
