@@ -188,10 +188,10 @@ def test_running_tasks_and_silent_workers_are_found(database: Database) -> None:
 
 
 def test_what_a_worker_is_at_is_told_with_its_heartbeat(database: Database) -> None:
-    beat = WorkerHeartbeat(worker="w1", busy=1, slots=4, load=1.5, running=(IDS[0],), at=at(1))
+    beat = WorkerHeartbeat(worker="w1", busy=1, slots=4, load=1.5, running=(IDS[0],), clock_skew=-9.5, at=at(1))
     learn(database, online(), beat)
     (worker,) = database.workers(now=T0)
-    assert (worker.slots, worker.load, worker.running, worker.pid) == (4, 1.5, (IDS[0],), 1)
+    assert (worker.slots, worker.load, worker.running, worker.clock_skew, worker.pid) == (4, 1.5, (IDS[0],), -9.5, 1)
 
 
 def test_a_worker_that_was_heard_before_it_said_who_it_is_has_not_started_anew(database: Database) -> None:

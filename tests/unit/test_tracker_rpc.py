@@ -250,6 +250,15 @@ def test_records_lists_counts_and_the_workbench_are_told(run: Any) -> None:
     run(scene)
 
 
+def test_the_tracker_tells_its_time(run: Any) -> None:
+    async def scene(desk: Desk) -> None:
+        asked = utcnow()
+        told = await desk.ask(rpc.GetTime())
+        assert asked <= told.at <= utcnow()
+
+    run(scene)
+
+
 def test_what_is_no_request_is_answered_with_a_problem(run: Any) -> None:
     async def scene(desk: Desk) -> None:
         answer = rpc.decode_answer(await desk.answers.answer(b"\xc1"))
