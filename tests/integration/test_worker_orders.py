@@ -15,7 +15,7 @@ from tests.support import until
 from workbench.broker import Topology
 from workbench.broker.node import Node
 from workbench.core import headers
-from workbench.core.messages import Status, decode_task, utcnow
+from workbench.core.messages import Failure, Status, decode_task, utcnow
 from workbench.core.policy import RetryPolicy
 from workbench.core.settings import Settings
 from workbench.core.states import State, TaskRecord
@@ -241,6 +241,34 @@ def test_a_copy_whose_holder_is_gone_is_run_or_dropped_as_the_tracker_says(
         assert (await stage.ends(orphan)).status is Status.SUCCEEDED
         await stage.settles()
         assert (marks(tmp_path, 1), marks(tmp_path, 2)) == (1, 0)
+
+    play(node, topology, tmp_path, scene)
+
+
+def test_the_message_of_a_task_that_has_failed_becomes_a_dead_letter_where_one_belongs_before_it_is_dropped(
+    node: Node, topology: Topology, tmp_path: Path
+) -> None:
+    async def scene(stage: Stage) -> None:
+        failure = Failure(type="ValueError", message="told, but its worker died before it wrote the dead letter")
+        spent, hopeless = (
+            task("text.mark", str(tmp_path), 1, attempt=2, retry=RetryPolicy(attempts=2)),
+            task("text.mark", str(tmp_path), 2),  # no policy: it ends without a dead letter
+        )
+        for each in (hopeless, spent):
+            stage.told.records[each.task_id] = TaskRecord(
+                task_id=each.task_id, attempt=each.attempt, state=State.FAILED, failure=failure
+            )
+            await stage.submit(each, **{headers.HOLDER: "gone"})
+        follows = task("text.wordcount", "a b")
+        await stage.submit(follows)
+        await stage.ends(follows)
+        await until(lambda: stage.told.letters)
+        await stage.settles()
+        (letter,) = stage.told.letters
+        assert decode_task(letter.body) == spent
+        assert letter.headers[headers.REASON] == "out of attempts: 2 of 2 failed, the last with ValueError"
+        assert letter.headers[headers.TOLD] is True
+        assert (marks(tmp_path, 1), marks(tmp_path, 2)) == (0, 0)
 
     play(node, topology, tmp_path, scene)
 

@@ -3,15 +3,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from workbench.broker import NobodyThere, RpcCaller, Topology
 from workbench.core import control, rpc
 from workbench.core.control import Hold
 from workbench.core.errors import TrackerUnavailable
-from workbench.core.messages import Task, utcnow
+from workbench.core.messages import Failure, Task, utcnow
 from workbench.core.states import State, TaskRecord
-from workbench.worker.holders import Fate, Holders, holder_of, is_over
+from workbench.worker.holders import Fate, Found, Holders, holder_of, is_over
 
 TOPOLOGY = Topology("test.")
 
@@ -70,9 +71,9 @@ def test_what_was_delivered_before_is_run_unless_it_runs_elsewhere_or_has_ended(
     known: TaskRecord | Exception | None, holds: Hold | Exception, fate: Fate
 ) -> None:
     caller = Caller(known, holds)
-    found, holder = asyncio.run(Holders(cast(RpcCaller, caller), TOPOLOGY, "me").of_redelivery(task()))
-    assert found is fate
-    assert holder == ("other" if fate is Fate.WAIT else "")
+    found = asyncio.run(Holders(cast(RpcCaller, caller), TOPOLOGY, "me").of_redelivery(task()))
+    assert found.fate is fate
+    assert found.holder == ("other" if fate is Fate.WAIT else "")
     assert "worker.me" not in caller.asked
 
 
@@ -93,7 +94,16 @@ def test_a_copy_waits_until_its_holder_or_the_tracker_says_what_became_of_it(
     known: TaskRecord | Exception | None, holds: Hold | Exception, fate: Fate
 ) -> None:
     caller = Caller(known, holds)
-    assert asyncio.run(Holders(cast(RpcCaller, caller), TOPOLOGY, "me").of_copy(task(), "other")) is fate
+    assert asyncio.run(Holders(cast(RpcCaller, caller), TOPOLOGY, "me").of_copy(task(), "other")).fate is fate
+
+
+def test_what_has_failed_is_dropped_with_its_failure_as_its_dead_letter_may_be_missing() -> None:
+    failure = Failure(type="ValueError", message="no")
+    known = msgspec.structs.replace(record(State.FAILED), failure=failure)
+    holders = Holders(cast(RpcCaller, Caller(known, GONE)), TOPOLOGY, "me")
+    assert asyncio.run(holders.of_redelivery(task())) == Found(Fate.DROP, failure=failure)
+    assert asyncio.run(holders.of_copy(task(), "other")) == Found(Fate.DROP, failure=failure)
+    assert asyncio.run(holders.of_redelivery(task(attempt=1))) == Found(Fate.DROP)  # of an attempt before it
 
 
 @pytest.mark.parametrize(

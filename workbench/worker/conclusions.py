@@ -18,7 +18,7 @@ import msgspec
 from workbench.broker import Delivery, Outgoing, Publisher, Topology
 from workbench.broker.topology import delay_headers
 from workbench.core import headers, messages, retry, routing
-from workbench.core.messages import Failure, Status, TaskFinished
+from workbench.core.messages import Failure, Status, Task, TaskFinished
 from workbench.worker.clock import Clock
 from workbench.worker.outbox import Outbox
 from workbench.worker.roster import Job
@@ -108,6 +108,15 @@ class Conclusions:
         logger.warning("dead letter %s from %s: %s", delivery.message_id, delivery.queue, reason)
         return self._letter(delivery.body, delivery.routing_key, delivery.message_id, "Unreadable", reason)
 
+    def bury_again(self, task: Task, delivery: Delivery, failure: Failure) -> Done | None:
+        """Put a task that is known to have failed among the dead letters, where it belongs there; None elsewhere.
+
+        Who told its end may have died before this. Where that isn't so it lies there twice, which does no harm: both
+        letters become the same replay.
+        """
+        decision = retry.decide(task, failure, now=self._clock.now(), draw=0.0)
+        return self._dead_letter(task, delivery.body, failure, decision.dead) if decision.dead else None
+
     def _tell(self, job: Job[Delivery], outcome: TaskFinished) -> None:
         self._outbox.put(outcome, lambda done: self._settle(job, done))
 
@@ -128,16 +137,19 @@ class Conclusions:
 
     def _give_up(self, job: Job[Delivery], outcome: TaskFinished, reason: str) -> None:
         """Tell, then put the task where somebody can look at it and send it again."""
-        task = job.task
-        assert outcome.failure is not None
-        kind = _KINDS.get(outcome.failure.asks or outcome.failure.type, "OutOfAttempts")
+        failure = outcome.failure
+        assert failure is not None
 
         def bury() -> None:
-            key = routing.routing_key(task.operation, task.lane)
-            buried = self._letter(job.body, key, task.task_id, kind, reason, told=True)
+            buried = self._dead_letter(job.task, job.body, failure, reason)
             buried.add_done_callback(lambda done: self._settle(job, done))
 
         self._outbox.put(outcome, lambda done: self._then(job, done, bury))
+
+    def _dead_letter(self, task: Task, body: bytes, failure: Failure, reason: str) -> Done:
+        kind = _KINDS.get(failure.asks or failure.type, "OutOfAttempts")
+        key = routing.routing_key(task.operation, task.lane)
+        return self._letter(body, key, task.task_id, kind, reason, told=True)
 
     def _letter(self, body: bytes, key: str, message_id: str, kind: str, reason: str, *, told: bool = False) -> Done:
         marks: dict[str, Any] = {

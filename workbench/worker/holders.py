@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from enum import Enum
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,7 +18,7 @@ from workbench.broker.topology import worker_key
 from workbench.core import control, rpc
 from workbench.core.control import AskHolder, Hold
 from workbench.core.errors import WorkbenchError
-from workbench.core.messages import Task
+from workbench.core.messages import Failure, Task
 from workbench.core.states import State, TaskRecord
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,14 @@ class Fate(Enum):
     RUN = "run"  # nobody else runs it
     WAIT = "wait"  # somebody does, or may
     DROP = "drop"  # it has ended
+
+
+class Found(NamedTuple):
+    """What was found out."""
+
+    fate: Fate
+    holder: str = ""  # who runs it as well, where somebody does
+    failure: Failure | None = None  # what it is recorded to have failed of, where it has
 
 
 class Holders:
@@ -50,39 +59,39 @@ class Holders:
         self._topology = topology
         self._worker = worker
 
-    async def of_copy(self, task: Task, holder: str) -> Fate:
+    async def of_copy(self, task: Task, holder: str) -> Found:
         """Decide on a copy that `holder` made: the holder knows best, then the tracker, and without either it waits."""
         match await self._ask_holder(task, holder):
             case Hold.RUNNING | None:
-                return Fate.WAIT
+                return Found(Fate.WAIT, holder)
             case Hold.ENDED:
-                return Fate.DROP
+                return Found(Fate.DROP)
         try:
             record = await self._ask_tracker(task)
         except WorkbenchError as error:
             logger.info("no tracker says what became of task %s, which %s ran: %s", task.task_id, holder, error)
-            return Fate.WAIT
-        return Fate.DROP if is_over(record, task) else Fate.RUN
+            return Found(Fate.WAIT, holder)
+        return Found(Fate.DROP, failure=failure_of(record, task)) if is_over(record, task) else Found(Fate.RUN)
 
-    async def of_redelivery(self, task: Task) -> tuple[Fate, str]:
-        """Decide on a message that was delivered before; return who runs the task as well, where somebody does."""
+    async def of_redelivery(self, task: Task) -> Found:
+        """Decide on a message that was delivered before."""
         try:
             record = await self._ask_tracker(task)
         except WorkbenchError as error:
             logger.info("no tracker says whether task %s still runs elsewhere: %s", task.task_id, error)
-            return Fate.RUN, ""
+            return Found(Fate.RUN)
         if is_over(record, task):
-            return Fate.DROP, ""
+            return Found(Fate.DROP, failure=failure_of(record, task))
         holder = holder_of(record, task)
         if not holder or holder == self._worker:
-            return Fate.RUN, ""
+            return Found(Fate.RUN)
         match await self._ask_holder(task, holder):
             case Hold.RUNNING:
-                return Fate.WAIT, holder
+                return Found(Fate.WAIT, holder)
             case Hold.ENDED:
-                return Fate.DROP, ""
+                return Found(Fate.DROP)
             case _:
-                return Fate.RUN, ""
+                return Found(Fate.RUN)
 
     async def _ask_holder(self, task: Task, holder: str) -> Hold | None:
         """Ask a worker; None where it is there and doesn't answer."""
@@ -128,3 +137,11 @@ def holder_of(record: TaskRecord | None, task: Task) -> str:
         return ""
     same = (record.replay, record.attempt) == (task.replay, task.attempt)
     return record.worker or "" if same else ""
+
+
+def failure_of(record: TaskRecord | None, task: Task) -> Failure | None:
+    """Return what this attempt of the task has ended the task with, as far as is recorded."""
+    if record is None or record.state is not State.FAILED:
+        return None
+    same = (record.replay, record.attempt) == (task.replay, task.attempt)
+    return record.failure if same else None

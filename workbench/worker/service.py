@@ -24,7 +24,7 @@ from workbench.core import headers, messages, routing
 from workbench.core.control import AskHolder, Hold
 from workbench.core.errors import WorkbenchError
 from workbench.core.ids import new_name
-from workbench.core.messages import OperationSpec, Task
+from workbench.core.messages import Failure, OperationSpec, Task
 from workbench.core.settings import Settings
 from workbench.worker import herald
 from workbench.worker.attempts import Attempts
@@ -32,7 +32,7 @@ from workbench.worker.clock import Clock
 from workbench.worker.conclusions import Conclusions
 from workbench.worker.control import Control
 from workbench.worker.herald import Herald
-from workbench.worker.holders import Fate, Holders
+from workbench.worker.holders import Fate, Found, Holders
 from workbench.worker.lease import Leases
 from workbench.worker.options import Options
 from workbench.worker.pace import LONG, Pace
@@ -250,18 +250,26 @@ class Worker:
     async def _look_into(self, task: Task, holder: str | None, delivery: Delivery) -> None:
         """Ask about a task that was delivered before: another worker may run it still, or have ended it."""
         if holder is None:
-            fate, holder = await self._holders.of_redelivery(task)
+            found = await self._holders.of_redelivery(task)
         elif holder == self.name and self._leases.has_ended((task.task_id, task.attempt)):
-            fate = Fate.DROP
+            found = Found(Fate.DROP)
         else:
-            fate = await self._holders.of_copy(task, holder)
-        assert self._consumer is not None
-        if fate is Fate.RUN:
+            found = await self._holders.of_copy(task, holder)
+        if found.fate is Fate.RUN:
             self._take(task, delivery)
-        elif fate is Fate.DROP:
-            self._consumer.ack(delivery)
+        elif found.fate is Fate.DROP:
+            self._drop(task, delivery, found.failure)
         else:
-            self._park(task, delivery, holder)
+            self._park(task, delivery, found.holder)
+
+    def _drop(self, task: Task, delivery: Delivery, failure: Failure | None) -> None:
+        """Acknowledge the message of a task that is over; see to it first that a dead letter is there."""
+        assert self._consumer is not None
+        buried = None if failure is None else self._conclusions.bury_again(task, delivery, failure)
+        if buried is not None:
+            buried.add_done_callback(functools.partial(self._ack, delivery))
+        else:
+            self._consumer.ack(delivery)
 
     # --- orders -----------------------------------------------------------------------------------
 
