@@ -66,6 +66,17 @@ def test_an_attempt_whose_worker_was_lost_is_kept_beside_the_one_that_followed_i
     assert database.records(IDS[:1])[0].state is State.SUCCEEDED
 
 
+def test_an_attempt_that_another_followed_without_a_word_from_it_is_lost_until_it_speaks(database: Database) -> None:
+    learn(database, accepted(), started(), started(worker="w2", seconds=30))
+    first, second = database.attempts(IDS[0])
+    assert (first.worker, first.lost_at, first.outcome) == ("w1", at(30), None)
+    assert (second.worker, second.lost_at) == ("w2", None)
+    learn(database, finished(finished_at=at(40)))
+    first, second = database.attempts(IDS[0])
+    assert (first.lost_at, first.finished_at) == (None, at(40))
+    assert second.lost_at is None
+
+
 def test_an_attempt_that_goes_on_after_its_worker_was_taken_for_lost_is_not_marked_lost(database: Database) -> None:
     learn(database, accepted(), started(), lost())
     assert database.records(IDS[:1])[0].state is State.QUEUED

@@ -123,7 +123,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     worker: str
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    lost_at: datetime | None = None  # when its worker was found to have vanished
+    lost_at: datetime | None = None  # when its worker was found to have vanished, or the next began without its word
     outcome: TaskFinished | None = None  # without its result; None while it runs, or where its worker was lost
 
     def __repr__(self) -> str:

@@ -101,7 +101,7 @@ class Questions:
         return {state: counted.get(state, 0) for state in State}
 
     def attempts(self, task_id: str) -> list[AttemptRecord]:
-        """Return every execution of a task, in order."""
+        """Return every execution of a task, in order. One that another followed without a word from it was lost."""
         never_began = attempts.c.started_at == 0  # ended while it waited, for the attempt that comes next
         query = (
             sa.select(attempts)
@@ -233,9 +233,12 @@ def _workers(connection: sa.Connection, now: datetime) -> dict[str, WorkerRecord
 
 
 def _lost_at(row: Any, after: Any | None) -> datetime | None:
-    """Return when the worker of an attempt was lost: at the latest when the broker had given its task to another."""
+    """Return when an execution was lost of which nobody has said how it ended: at the latest when the next began.
+
+    The tracker looks for lost workers among those of tasks that run, and another may run the task long before.
+    """
     if row.lost_at is not None:
         return from_micros(row.lost_at)
-    if after is None or after.attempt != row.attempt or not after.started_at:
+    if after is None:
         return None
-    return from_micros(after.started_at)
+    return from_micros(after.started_at or after.finished_at)
