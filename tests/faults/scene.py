@@ -27,6 +27,7 @@ from workbench.broker.node import Node
 from workbench.client.outcomes import result_of
 from workbench.core.ids import new_name
 from workbench.core.messages import Status, utcnow
+from workbench.core.rpc import AttemptRecord
 from workbench.core.settings import Settings
 from workbench.core.states import TaskRecord
 from workbench.tracker.database import Database
@@ -51,9 +52,14 @@ class Verdict(NamedTuple):
 
 
 class Process(subprocess.Popen[bytes]):
-    """A program of the package, whose output goes to a file."""
+    """A program of the package, whose output goes to a file: after that of its predecessors of the same name."""
 
     log: Path
+    log_begins: int  # bytes of its predecessors
+
+    def output(self) -> str:
+        """Return what it has said itself."""
+        return self.log.read_bytes()[self.log_begins :].decode()
 
 
 class Scene:
@@ -100,13 +106,14 @@ class Scene:
         url: str | None = None,
         prefix: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        program: str = "workbench",
     ) -> Process:
-        """Start a worker, with another broker URL or behind another command where these are given, and wait for it."""
+        """Start a worker and wait for it: with another broker URL, behind another command, as another program."""
         words = ("worker", "text", "--include", OPERATIONS, "--slots", str(SLOTS), "--name", name, *options)
         changed = {**(environ or {}), **({"WORKBENCH_BROKER_URL": url} if url else {})}
-        process = self._start(name, words, prefix=prefix, environ=changed)
+        process = self._start(name, words, prefix=prefix, environ=changed, program=program)
         takes = f"{name} takes"  # what it logs once it consumes
-        wait_until(lambda: takes in process.log.read_text() or process.poll() is not None, what=f"{name} consumes")
+        wait_until(lambda: takes in process.output() or process.poll() is not None, what=f"{name} consumes")
         assert process.poll() is None, tail(process.log)
         return process
 
@@ -136,6 +143,16 @@ class Scene:
         with Database(self.settings.database) as database:
             return database.newest(limit=1_000_000)
 
+    def record(self, task_id: str) -> TaskRecord | None:
+        """Return what the tracker has recorded of one task."""
+        with Database(self.settings.database) as database:
+            return next(iter(database.records([task_id])), None)
+
+    def attempts(self, task_id: str) -> list[AttemptRecord]:
+        """Return the executions of one task that the tracker has recorded."""
+        with Database(self.settings.database) as database:
+            return database.attempts(task_id)
+
     def recovered(self, since: datetime, *, backlog: bool = False) -> float:
         """Return the seconds from `since` to the end of the first task that was submitted after it.
 
@@ -158,7 +175,13 @@ class Scene:
         wait_until(found, timeout=timeout, what=f"a task submitted after {since:%H:%M:%S} ends")
 
     def check(
-        self, accepted: Mapping[int, str], *, uncertain: Sequence[int] = (), twice: int, patience: float = PATIENCE
+        self,
+        accepted: Mapping[int, str],
+        *,
+        uncertain: Sequence[int] = (),
+        twice: int,
+        retries: int = 0,
+        patience: float = PATIENCE,
     ) -> Verdict:
         """Hold what was accepted against what is recorded.
 
@@ -169,7 +192,9 @@ class Scene:
         uncertain
             The numbers of those whose submission failed: they ran as a whole, or not at all.
         twice
-            How many executions too many the fault may have cost.
+            How many executions too many the fault may have cost, those of further attempts among them.
+        retries
+            How many attempts of all the tasks together the fault may have ended, so that another followed.
         """
         ids = set(accepted.values())
 
@@ -184,21 +209,28 @@ class Scene:
         assert not lost, f"{len(lost)} of {len(ids)} accepted tasks never ended, such as {sorted(lost)[:5]}"
         assert not [r for r in records.values() if not r.state.terminal], "a task was left half-way"
         assert len(records) <= len(accepted) + len(uncertain), "there are records of tasks that nobody submitted"
-        self._check_results(accepted)
+        retried = self._check_results(accepted)
+        assert retried <= retries, f"{retried} attempts were followed by another, at most {retries} were to be expected"
         runs = {int(mark.name): len(mark.read_text().splitlines()) for mark in self.marks.iterdir()}
         assert set(accepted) <= set(runs), "a task is recorded as done that was never executed"
         executed_twice = sum(runs.values()) - len(runs)
         assert executed_twice <= twice, f"{executed_twice} executions too many, at most {twice} were to be expected"
         return Verdict(len(accepted), len(lost), executed_twice)
 
-    def _check_results(self, accepted: Mapping[int, str]) -> None:
+    def _check_results(self, accepted: Mapping[int, str]) -> int:
+        """Hold each task's result and attempts against what they should be; return how many were tried again."""
+        retried = 0
         files = Files(self.settings.store, self.settings.roots)
         with Database(self.settings.database) as database:
             outcomes = {outcome.task_id: outcome for outcome in database.outcomes(list(accepted.values())).ended}
             for number, task_id in accepted.items():
                 assert codecs.decode(result_of(outcomes[task_id]), files) == number
                 ends = {(a.attempt, a.outcome.status) for a in database.attempts(task_id) if a.outcome is not None}
-                assert ends == {(1, Status.SUCCEEDED)}, f"task {number} has ended as {ends}"
+                last = max(attempt for attempt, _ in ends)
+                expected = {(attempt, Status.RETRY) for attempt in range(1, last)} | {(last, Status.SUCCEEDED)}
+                assert ends == expected, f"task {number} has ended as {ends}"
+                retried += last - 1
+        return retried
 
     def _start(
         self,
@@ -207,19 +239,21 @@ class Scene:
         *,
         prefix: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        program: str = "workbench",
     ) -> Process:
         log = self.logs / f"{name}.log"
         whole = {**os.environ, **self.settings.as_environ(), "PYTHONPATH": str(ROOT), **(environ or {})}
         with log.open("ab") as output:
+            begins = output.tell()
             process = Process(
-                [*prefix, sys.executable, "-m", "workbench", *words],
+                [*prefix, sys.executable, "-m", program, *words],
                 env=whole,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        process.log = log
+        process.log, process.log_begins = log, begins
         self._processes.append(process)
         return process
 

@@ -62,6 +62,15 @@ def number(number: int, directory: str) -> int:
     return mark(directory, number)
 
 
+@wb.operation("text.stumble")
+def stumble(directory: str, number: int, seconds: float, stone: str) -> int:
+    """Do as `text.mark` does, and fail where a stone lies in the way."""
+    mark(directory, number, seconds)
+    if Path(stone).exists():
+        raise OSError("stumbled")
+    return number
+
+
 @wb.operation("bad.raises")
 def raises(message: str) -> None:
     """Raise."""
