@@ -165,11 +165,12 @@ def test_the_tasks_of_a_killed_worker_are_shown_as_queued_until_another_takes_th
         stream.stop()
         wait_until(lambda: _state(scene, accepted[SPECIAL]) is State.QUEUED, timeout=LOST, what="it is shown as queued")
         assert _is_lost(scene, "w1")
-        assert not [record for record in scene.records() if record.state is State.RUNNING]
+        wait_until(lambda: not any(r.state is State.RUNNING for r in scene.records()), what="none is shown as running")
         (execution,) = scene.attempts(accepted[SPECIAL])
         assert execution.lost_at is not None
-        back = now()
         scene.worker("w1")
+        back = now()
+        accepted[SPECIAL + 1] = producer.submit("text.mark", str(scene.marks), SPECIAL + 1, TASK).id
         assert not stream.refused
         verdict = scene.check(stream.accepted | accepted, twice=HELD)
     assert len(worker_processes.executions(scene, SPECIAL)) == 2
@@ -218,25 +219,30 @@ def test_a_worker_stopped_past_the_heartbeat_comes_back_and_what_it_says_late_ch
 
 
 class Play:
-    """A stream, and one worker that dies at a moment; it is started again as an ordinary one."""
+    """A stream, and a worker that dies at a moment; it is started again as an ordinary one."""
 
     def __init__(self, scene: Scene, directory: Path) -> None:
         self.scene = scene
         self.moments = Moments(directory)
         self.stone = scene.marks.parent / "stone"
-        self.worker = self._tracker_and_worker()
+        self.workers: dict[str, Process] = {}
+        self.dead = ""  # the name of the worker that has died
         self.back: datetime | None = None
 
-    def _tracker_and_worker(self) -> Process:
+    def start(self, *names: str) -> None:
+        """Start a tracker, and workers of which the first that comes to an armed moment dies."""
         self.scene.tracker()
-        return self.scene.worker("w1", program="tests.faults.failing_worker", environ=self.moments.environ)
+        for name in names:
+            self.workers[name] = self.scene.worker(
+                name, program="tests.faults.failing_worker", environ=self.moments.environ
+            )
 
-    def stumble(self, stream: Stream, moment: Moment, attempt: int) -> str:
+    def stumble(self, stream: Stream, moment: Moment, attempt: int, delay: float = 0.25) -> str:
         """Submit a task that fails at most twice, and wait until its worker has died at this moment of this attempt."""
         stream.await_executions(20)
         self.stone.touch()
         self.moments.arm(moment, "text.stumble", attempt)
-        policy = wb.RetryPolicy(attempts=2, delay=0.25, jitter=0.0)
+        policy = wb.RetryPolicy(attempts=2, delay=delay, jitter=0.0)
         with wb.Producer(settings=self.scene.settings) as producer:
             stumbling = producer.with_options(retry=policy)
             arguments = (str(self.scene.marks), SPECIAL, 0.3, str(self.stone))  # 0.3 s: its start is told
@@ -246,14 +252,15 @@ class Play:
         return task_id
 
     def await_death(self) -> None:
-        """Wait until the worker is gone."""
-        wait_until(lambda: self.worker.poll() is not None, what="the worker dies")
-        assert self.worker.returncode == -signal.SIGKILL
+        """Wait until a worker is gone."""
+        wait_until(lambda: any(worker.poll() is not None for worker in self.workers.values()), what="a worker dies")
+        (self.dead,) = (name for name, worker in self.workers.items() if worker.poll() is not None)
+        assert self.workers[self.dead].returncode == -signal.SIGKILL
 
     def restart(self) -> None:
-        """Start an ordinary worker of the same name."""
+        """Start an ordinary worker in its place."""
+        self.workers[self.dead] = self.scene.worker(self.dead)
         self.back = now()
-        self.worker = self.scene.worker("w1")
 
     def end(self, stream: Stream, report: Recorder, done: str, *, uncertain: int = 0) -> None:
         """Hold all but the special task against what is recorded."""
@@ -288,13 +295,15 @@ class Play:
 
 
 @pytest.fixture
-def play(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Play:
-    return Play(scene, tmp_path_factory.mktemp("moments"))
+def play(scene: Scene, tmp_path: Path) -> Play:
+    (tmp_path / "moments").mkdir()
+    return Play(scene, tmp_path / "moments")
 
 
 def test_a_worker_that_dies_between_an_outcome_and_its_acknowledgement_does_not_cost_the_task_another_run(
     play: Play, report: Recorder
 ) -> None:
+    play.start("w1")
     with Stream(play.scene) as stream:
         stream.await_executions(20)
         play.moments.arm(Moment.ACK, "text.mark")
@@ -312,6 +321,7 @@ def test_a_worker_that_dies_between_an_outcome_and_its_acknowledgement_does_not_
 def test_a_worker_that_dies_between_the_next_attempt_and_the_word_of_it_costs_no_attempt(
     play: Play, report: Recorder
 ) -> None:
+    play.start("w1")
     with Stream(play.scene) as stream:
         task_id = play.stumble(stream, Moment.TELL_RETRY, 1)
         play.stone.unlink()
@@ -325,9 +335,27 @@ def test_a_worker_that_dies_between_the_next_attempt_and_the_word_of_it_costs_no
 
 
 @pytest.mark.slow
+def test_a_worker_that_dies_before_the_word_of_a_retry_while_another_takes_the_task_over_leaves_one_outcome(
+    play: Play, report: Recorder
+) -> None:
+    play.start("w1", "w2")
+    with Stream(play.scene) as stream:
+        task_id = play.stumble(stream, Moment.TELL_RETRY, 1, delay=4.0)  # the other tries before it is over
+        wait_until(lambda: (1, Status.RETRY) in play.ends(task_id), what="the other worker has tried as well")
+        play.stone.unlink()
+        play.restart()
+        wait_until(lambda: _has_ended(play.scene, task_id), what="the task has ended")
+        play.end(stream, report, "after the next attempt's confirm, with another worker", uncertain=1)
+    assert _state(play.scene, task_id) is State.SUCCEEDED
+    assert set(play.ends(task_id)) == {(1, None), (1, Status.RETRY), (2, Status.SUCCEEDED)}
+    assert play.executions() <= 4  # each worker put a second attempt where it waits
+
+
+@pytest.mark.slow
 def test_a_worker_that_dies_between_the_word_of_a_retry_and_its_acknowledgement_costs_no_attempt(
     play: Play, report: Recorder
 ) -> None:
+    play.start("w1")
     with Stream(play.scene) as stream:
         task_id = play.stumble(stream, Moment.ACK, 1)
         play.stone.unlink()
@@ -343,6 +371,7 @@ def test_a_worker_that_dies_between_the_word_of_a_retry_and_its_acknowledgement_
 def test_a_worker_that_dies_as_it_gives_a_task_up_leaves_one_outcome_and_a_dead_letter(
     play: Play, report: Recorder, moment: Moment
 ) -> None:
+    play.start("w1")
     with Stream(play.scene) as stream:
         task_id = play.stumble(stream, moment, 2)
         wait_until(lambda: _has_ended(play.scene, task_id), what="the tracker knows that it has failed")
