@@ -48,8 +48,14 @@ class Lock:
     ) -> None:
         await self.release()
 
-    async def acquire(self) -> None:
-        """Wait until nobody else holds the lock, trying several times a second for as long as it takes."""
+    async def acquire(self) -> bool:
+        """Wait until nobody else holds the lock, trying several times a second for as long as it takes.
+
+        Returns
+        -------
+        bool
+            Whether it had to wait.
+        """
         waiting = ""
         session: Session | None = None
         try:
@@ -60,7 +66,7 @@ class Lock:
                     channel = await session.channel()  # a refusal closes it
                     await channel.declare([Queue(name=self._queue, exclusive=True)])
                     self._session = session
-                    return
+                    return bool(waiting)
                 except BrokerUnavailable as error:
                     if str(error) != waiting:
                         waiting = str(error)

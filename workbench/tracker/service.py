@@ -28,7 +28,7 @@ from workbench.core.messages import TaskFinished, TrackerOnline, encode, utcnow
 from workbench.core.settings import Settings, default_directory
 from workbench.tracker import deadletters
 from workbench.tracker.batcher import Batcher
-from workbench.tracker.database import Database
+from workbench.tracker.database import Database, DatabaseUnavailable
 from workbench.tracker.deadletters import DeadLetter
 from workbench.tracker.duties import Duties
 from workbench.tracker.recording import Refused, record
@@ -48,6 +48,7 @@ WARM_UP = 5.0  # seconds after taking over in which the queue may hold what happ
 DRAIN_TIMEOUT = 10.0
 HEARTBEAT = 5
 """Seconds after which the broker takes a tracker that hangs for gone (twice that at the most): another takes over."""
+TRY_AGAIN = 1.0  # seconds until another try to open the database
 UP_TO_DATE = 10.0  # seconds within which what has come in is recorded, if anything works
 
 
@@ -295,7 +296,7 @@ async def run(settings: Settings, *, name: str | None = None) -> None:
     Raises
     ------
     WorkbenchError
-        Where the database can't be opened.
+        Where the database can't be opened, unless it takes over from another: that one may still have it locked.
     """
     name = name or new_name("tracker")
     os.umask(0o077)  # the database holds everybody's arguments and results
@@ -304,13 +305,14 @@ async def run(settings: Settings, *, name: str | None = None) -> None:
     settings = msgspec.structs.replace(settings, broker_url=with_heartbeat(settings.broker_url))
     lock = Lock(settings.broker_url, Topology(settings.namespace).tracker_lock, name=f"{name} (lock)")
     database = Database(url)
+    patient = False
     with _stopped_by_signals(stop):
         while not stop.is_set():
             try:
-                if not await _unless(stop, lock.acquire()):
+                if not await _unless(stop, _take_over(lock, database, patient=patient)):
                     break
-                # Opened only now: an active tracker of an earlier version may still need the database as it is.
-                with database:
+                patient = True
+                with contextlib.closing(database):
                     logger.info("tracker %s is active, with %r", name, database)
                     async with Tracker(settings, database, name=name):
                         lost = await _unless(stop, lock.wait_lost())
@@ -319,6 +321,27 @@ async def run(settings: Settings, *, name: str | None = None) -> None:
             finally:
                 await lock.release()
     logger.info("tracker %s has stopped", name)
+
+
+async def _take_over(lock: Lock, database: Database, *, patient: bool) -> None:
+    """Wait for the lock, then open the database: an active tracker of an earlier version may need it as it is.
+
+    One that hangs amid a transaction has SQLite locked until it goes on or ends, and whoever gave up then would leave
+    nobody to take over. So where the lock was another's, or the caller is `patient`, it is tried until it succeeds.
+    """
+    patient = await lock.acquire() or patient
+    trouble = ""
+    while True:
+        try:
+            await asyncio.to_thread(database.open)  # it may wait for another's lock, and the broker for our heartbeats
+            return
+        except DatabaseUnavailable as error:
+            if not patient:
+                raise
+            if str(error) != trouble:
+                trouble = str(error)
+                logger.error("the tracker can't take over yet: %s", trouble)
+        await asyncio.sleep(TRY_AGAIN)
 
 
 def with_heartbeat(url: str) -> str:

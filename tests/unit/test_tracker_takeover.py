@@ -1,0 +1,53 @@
+"""When a tracker waits for its database, and when it gives up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from workbench.broker import Lock
+from workbench.tracker import service
+from workbench.tracker.database import Database, DatabaseUnavailable
+
+
+class FakeLock:
+    def __init__(self, *, waited: bool) -> None:
+        self._waited = waited
+
+    async def acquire(self) -> bool:
+        return self._waited
+
+
+class LockedDatabase:
+    """Locked for as many times as it is given."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def open(self) -> None:
+        if self.left:
+            self.left -= 1
+            raise DatabaseUnavailable("database is locked")
+
+
+@pytest.mark.parametrize(("waited", "patient"), [(True, False), (False, True)])
+def test_whoever_takes_over_waits_for_a_database_that_is_still_locked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, waited: bool, patient: bool
+) -> None:
+    monkeypatch.setattr(service, "TRY_AGAIN", 0.0)
+    database = LockedDatabase(3)
+    _take_over(database, waited=waited, patient=patient)
+    assert database.left == 0
+    assert caplog.text.count("the tracker can't take over yet: database is locked") == 1  # said once
+
+
+def test_a_tracker_that_waited_for_nobody_ends_where_its_database_can_not_be_opened() -> None:
+    with pytest.raises(DatabaseUnavailable, match="locked"):
+        _take_over(LockedDatabase(1), waited=False, patient=False)
+
+
+def _take_over(database: LockedDatabase, *, waited: bool, patient: bool) -> None:
+    lock = cast("Lock", FakeLock(waited=waited))
+    asyncio.run(service._take_over(lock, cast("Database", database), patient=patient))
