@@ -287,3 +287,16 @@ def test_a_tracker_that_hangs_amid_a_transaction_keeps_no_other_from_writing(
             writing.__exit__(type(ended.value), ended.value, None)
         learn(hangs, accepted(IDS[1]))
         assert other.counts()[State.QUEUED] == 2
+
+
+def test_a_postgresql_that_falls_silent_is_given_up_in_its_time_unless_the_address_says_otherwise(
+    postgres_url: str,
+) -> None:
+    def agreed(url: str) -> dict[str, str]:
+        with Database(url) as database, database._connections.read() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            return dict(driver.info.get_parameters())
+
+    assert agreed(postgres_url)["tcp_user_timeout"] == str(connections.SILENT * 1000)
+    assert agreed(f"{postgres_url}?tcp_user_timeout=77")["tcp_user_timeout"] == "77"

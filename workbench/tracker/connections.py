@@ -21,6 +21,17 @@ _ADVISORY_LOCK = 0x776B6268  # any number, the same for every tracker
 LONGEST_TRANSACTION = 10.0
 """Seconds PostgreSQL waits amid a transaction for a tracker that hangs: another has taken over, and wants its lock."""
 
+SILENT = 10
+"""Seconds a PostgreSQL may be silent, as TCP sees it: a link that swallows everything would hold a thread for long."""
+
+_LIBPQ = {  # in seconds, but for the last one
+    "connect_timeout": SILENT,
+    "keepalives_idle": SILENT // 2,
+    "keepalives_interval": 1,
+    "keepalives_count": SILENT // 2,
+    "tcp_user_timeout": SILENT * 1000,
+}
+
 
 class DatabaseUnavailable(WorkbenchError):
     """The tracker's database can't be read or written just now: locked, full, unreachable or damaged."""
@@ -108,6 +119,11 @@ def _tune_sqlite(engine: sa.Engine) -> None:
 
 
 def _tune_postgresql(engine: sa.Engine) -> None:
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, _args: Any, options: dict[str, Any]) -> None:
+        for name, value in _LIBPQ.items():
+            options.setdefault(name, value)  # the address may say otherwise
+
     @sa.event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
         with connection.cursor() as cursor:
