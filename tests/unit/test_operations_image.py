@@ -1,4 +1,6 @@
+import errno
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from workbench.core.errors import InputError, InputNotFound, InvalidArguments
+from workbench.core.errors import InputError, InputNotFound, InvalidArguments, StoreError
 from workbench.operations import context, image
 from workbench.values.refs import FileRef
 
@@ -420,6 +422,21 @@ def test_an_output_in_no_directory_is_refused(tmp_path: Path):
         context.write_file("a", str(tmp_path / "no" / "a"), Path.touch)
     with pytest.raises(InvalidArguments, match="is a directory"):
         context.write_file("a", str(tmp_path), Path.touch)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_is_the_stores_where_the_attempts_file_lies_there_and_the_users_where_the_output_does(
+    tmp_path: Path, number: int
+):
+    def full(_: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with context.attempt(tmp_path / "scratch"):
+        with pytest.raises(StoreError, match=f"scratch, which lies where the store does: .*{os.strerror(number)}"):
+            context.write_file("a.txt", None, full)
+        with pytest.raises(OSError, match=os.strerror(number)) as failed:
+            context.write_file("a.txt", str(tmp_path / "a.txt"), full)
+    assert not isinstance(failed.value, StoreError)
 
 
 def test_a_file_without_an_output_goes_to_the_attempts_scratch(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 import time
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from workbench.core.errors import InputNotFound, InvalidArguments
+from workbench.core.errors import InputNotFound, InvalidArguments, StoreError
 from workbench.values.refs import FileRef
 
 Resolve = Callable[[FileRef], Path]
@@ -104,6 +105,8 @@ def scratch_file(name: str) -> Path:
     ------
     ValueError
         If the name holds a directory.
+    StoreError
+        If the attempt's directory, which lies where a local store does, can't be made.
     """
     if not name or Path(name).name != name:
         raise ValueError(f"{name!r} is not a plain file name")
@@ -111,7 +114,8 @@ def scratch_file(name: str) -> Path:
     if directory is None:
         directory = Path(tempfile.mkdtemp(prefix="workbench-"))
     else:
-        directory.mkdir(parents=True, exist_ok=True)
+        with _on_the_stores_disk(directory):
+            directory.mkdir(parents=True, exist_ok=True)
     return directory / name
 
 
@@ -179,6 +183,8 @@ def write_file(name: str, output: str | None, write: Callable[[Path], None]) -> 
     ------
     InvalidArguments
         If `output` is a directory, or lies in none.
+    StoreError
+        If there is no `output`, and no room for the file in the attempt's directory.
     """
     target = Path(output).expanduser() if output is not None else scratch_file(name)
     if target.is_dir():
@@ -186,14 +192,30 @@ def write_file(name: str, output: str | None, write: Callable[[Path], None]) -> 
     if not target.parent.is_dir():
         raise InvalidArguments(f"output: the directory {target.parent} isn't there: make it first")
     part = target.with_name(f".{os.urandom(6).hex()}.part")
+    place = contextlib.nullcontext() if output is not None else _on_the_stores_disk(target.parent)
     try:
-        write(part)
-        _settle(part)
-        part.replace(target)
+        with place:
+            write(part)
+            _settle(part)
+            part.replace(target)
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
     return target
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+@contextmanager
+def _on_the_stores_disk(directory: Path) -> Iterator[None]:
+    """Tell a full or read-only disk as the store's: that is no fault of the operation, and may pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise StoreError(f"can't write in {directory}, which lies where the store does: {error}") from error
 
 
 def _settle(path: Path) -> None:
