@@ -300,3 +300,6 @@ def test_a_postgresql_that_falls_silent_is_given_up_in_its_time_unless_the_addre
 
     assert agreed(postgres_url)["tcp_user_timeout"] == str(connections.SILENT * 1000)
     assert agreed(f"{postgres_url}?tcp_user_timeout=77")["tcp_user_timeout"] == "77"
+    with Database(postgres_url) as database, database._connections.read() as connection:  # the server's end
+        assert connection.exec_driver_sql("SHOW tcp_user_timeout").scalar() == str(connections.SILENT * 1000)
+        assert connection.exec_driver_sql("SHOW tcp_keepalives_idle").scalar() == str(connections.SILENT // 2)

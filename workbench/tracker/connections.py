@@ -127,7 +127,17 @@ def _tune_postgresql(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(f"SET idle_in_transaction_session_timeout = {int(LONGEST_TRANSACTION * 1000)}")
+            for name, value in {
+                "idle_in_transaction_session_timeout": int(LONGEST_TRANSACTION * 1000),
+                "lock_timeout": int((LONGEST_TRANSACTION + SILENT) * 1000),
+                # The same for the server's end. A session isn't idle while the rest of what was sent together is to
+                # come: where this host vanishes meanwhile, only TCP tells.
+                "tcp_keepalives_idle": _LIBPQ["keepalives_idle"],
+                "tcp_keepalives_interval": _LIBPQ["keepalives_interval"],
+                "tcp_keepalives_count": _LIBPQ["keepalives_count"],
+                "tcp_user_timeout": _LIBPQ["tcp_user_timeout"],
+            }.items():
+                cursor.execute(f"SET {name} = {value}")
         connection.commit()
 
 
