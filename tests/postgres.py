@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import secrets
 import shutil
@@ -26,8 +27,11 @@ def programs() -> Path | None:
 
 
 @contextlib.contextmanager
-def server(binaries: Path) -> Iterator[sa.URL]:
-    """Run a server; yield the address of its database `postgres`."""
+def server(binaries: Path, *, network: str = "") -> Iterator[sa.URL]:
+    """Run a server; yield the address of its database `postgres`.
+
+    With a network, such as `10.1.2.1/30`, it also listens on this address and lets its neighbours in.
+    """
     # PostgreSQL refuses to run as root.
     user: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
     directory = Path(tempfile.mkdtemp(prefix="workbench-postgres-"))
@@ -57,10 +61,15 @@ def server(binaries: Path) -> Iterator[sa.URL]:
             stdout=subprocess.DEVNULL,
             **user,
         )
+        listen = "127.0.0.1"
+        if network:
+            listen += "," + network.partition("/")[0]
+            with (data / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {ipaddress.ip_interface(network).network} scram-sha-256\n")
         command = [binaries / "postgres", "-F", "-D", data, "-p", str(port), "-k", directory]
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(
-                [*command, "-c", "listen_addresses=127.0.0.1"], cwd=directory, stdout=log, stderr=log, **user
+                [*command, "-c", f"listen_addresses={listen}"], cwd=directory, stdout=log, stderr=log, **user
             )
         url = sa.URL.create("postgresql+psycopg", "workbench", password, "127.0.0.1", port, "postgres")
         try:

@@ -95,9 +95,16 @@ class Scene:
             process.kill()
             process.wait()
 
-    def tracker(self, *, environ: Mapping[str, str] | None = None) -> Process:
-        """Start the tracker."""
-        return self._start("tracker", ("tracker",), environ=environ)
+    def tracker(
+        self,
+        name: str = "tracker",
+        *,
+        prefix: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        program: str = "workbench",
+    ) -> Process:
+        """Start a tracker, as another program or behind another command where these are given; `name` is its log's."""
+        return self._start(name, ("tracker",), prefix=prefix, environ=environ, program=program)
 
     def worker(
         self,
