@@ -45,6 +45,10 @@ test: setup-test ## Run the tests, against a real RabbitMQ
 faults: setup-faults ## Provoke every fault and write what was measured into docs/reliability.md; takes a while, run it alone
 	@$(BIN)/python -m pytest tests/faults -m "" --write-report $(ARGS)
 
+.PHONY: soak
+soak: setup-faults ## Only the last of them: ten minutes of tasks under random faults (ARGS="--soak-seconds 90 --soak-seed 7")
+	@$(BIN)/python -m pytest tests/faults/test_soak.py -m "" -s $(ARGS)
+
 .PHONY: lint
 lint: setup-lint ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

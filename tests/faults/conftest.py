@@ -12,6 +12,8 @@ REPORT = pytest.StashKey[Report]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-report", action="store_true", help="write what was measured into docs/reliability.md")
+    parser.addoption("--soak-seconds", type=float, default=600.0, help="how long the soak lasts")
+    parser.addoption("--soak-seed", type=int, help="draw the soak's faults as in the run that printed this number")
 
 
 def pytest_configure(config: pytest.Config) -> None:
