@@ -8,11 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Awaitable
-from pathlib import Path
 
 import msgspec
 
@@ -29,6 +26,7 @@ from workbench.worker.lease import Leases
 from workbench.worker.options import Options
 from workbench.worker.pace import Pace
 from workbench.worker.roster import Job, Roster
+from workbench.worker.scratch import Scratch
 from workbench.worker.slots import Slot, context, resident_memory
 
 logger = logging.getLogger(__name__)
@@ -79,7 +77,8 @@ class Attempts:
         self._jobs: dict[int, WorkerJob] = {}  # by slot
         self._failed_starts = 0  # since a child last came up
         self._starting: set[asyncio.Future[None]] = set()
-        self._scratch = _scratch_directory(settings, worker)
+        self._scratch = Scratch(settings, worker)
+        self._scratch.claim()
         processes = context(options.include)
         self._slots = [Slot(number, self._config(number), self, processes) for number in range(1, options.slots + 1)]
 
@@ -88,16 +87,17 @@ class Attempts:
             settings=self._settings,
             include=self._options.include,
             families=self._options.families,
-            scratch=str(self._scratch / f"slot-{slot}"),
+            scratch=str(self._scratch.path / f"slot-{slot}"),
             memory_limit=self._options.memory_limit,
         )
 
     # --- life -------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to start all slots."""
+        """Begin to start all slots, and to remove what workers have left that were killed."""
         for slot in self._slots:
             self._spawn(self._start(slot))
+        self._spawn(asyncio.to_thread(self._scratch.tidy))
 
     async def stop(self) -> None:
         """End all slots, whatever runs in them."""
@@ -105,7 +105,7 @@ class Attempts:
             starting.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
         await asyncio.gather(*(slot.stop() for slot in self._slots))
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.remove()
 
     def _spawn(self, work: Awaitable[None]) -> None:
         starting = asyncio.ensure_future(work)
@@ -285,10 +285,3 @@ class Attempts:
 
 def _cancelled(when: str, reason: str) -> Failure:
     return Failure(type="Cancelled", message=f"the task was cancelled {when}{f': {reason}' if reason else ''}")
-
-
-def _scratch_directory(settings: Settings, name: str) -> Path:
-    """Return where attempts make files: on the store's own file system where it is local, so that a file is moved."""
-    if settings.store.startswith("/"):
-        return Path(settings.store) / "scratch" / name
-    return Path(tempfile.gettempdir()) / f"workbench-{name}"

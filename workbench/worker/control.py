@@ -95,7 +95,8 @@ class Control:
             async with asyncio.timeout(PATIENCE):
                 await self._catch_up(PATIENCE)
         except (TimeoutError, WorkbenchError) as error:
-            logger.warning("the tracker doesn't say which tasks are cancelled (%s); asking on", error)
+            why = str(error) or f"nothing heard within {PATIENCE:g} s"
+            logger.warning("the tracker doesn't say which tasks are cancelled (%s); asking on", why)
             self._go_on_asking()
 
     async def close(self) -> None:
