@@ -40,6 +40,7 @@ from workbench.core.states import State, TaskRecord
 from workbench.tracker.batch import decode_outcome, decode_record
 from workbench.values import codecs
 from workbench.values.files import Files
+from workbench.worker.lease import LONGEST_WAIT
 
 pytestmark = pytest.mark.slow
 
@@ -301,6 +302,7 @@ def test_whatever_goes_wrong_for_ten_minutes_each_accepted_task_ends_once_and_no
         _await_the_end(soak, books)
         stats = _stats(soak)
         letters = _dead_letters(soak)
+        _await_empty(soak)
         status |= supervisor.end(WORKERS, 60.0)
         status |= supervisor.end(TRACKERS, 60.0)
     print(table(vitals.lives(LONG_LIFE)), flush=True)
@@ -354,6 +356,22 @@ def _await_the_end(soak: Soak, books: Books) -> None:
     with contextlib.suppress(AssertionError):  # told by what is checked later, with examples
         wait_until(ended, timeout=60.0)
     soak.say(f"recorded: {dict(books.states())}")
+
+
+def _queues(soak: Soak) -> dict[str, int]:
+    lines = rabbitmqctl(soak.node, "list_queues", "name", "messages").splitlines()[1:]
+    return {name: int(count) for name, count in (line.split("\t") for line in lines)}
+
+
+def _await_empty(soak: Soak) -> None:
+    """Wait until the copies of tasks whose holders had to be asked have found out that those have ended."""
+    dead = Topology(soak.settings.namespace).dead_queue
+
+    def empty() -> bool:
+        return not any(count for name, count in _queues(soak).items() if name != dead)
+
+    with contextlib.suppress(AssertionError):  # told by what is checked later, with examples
+        wait_until(empty, timeout=2 * LONGEST_WAIT)
 
 
 def _stats(soak: Soak) -> Stats:
@@ -439,13 +457,10 @@ def _check_nothing_is_left(soak: Soak) -> None:
     assert not scratch, f"left in the scratch directory: {scratch[:10]}"
     print(f"{len(list((store / 'tmp').iterdir()))} half-written objects await their sweep", flush=True)
     topology = Topology(soak.settings.namespace)
-    queues = dict(
-        line.split("\t") for line in rabbitmqctl(soak.node, "list_queues", "name", "messages").splitlines()[1:]
-    )
-    exclusive = [name for name in queues if name.startswith((topology.client_queue(""), topology.control_queue("")))]
-    assert not exclusive, f"queues of dead clients and workers: {exclusive}"
-    assert topology.tracker_lock not in queues
-    full = {name: count for name, count in queues.items() if count != "0" and name != topology.dead_queue}
+    queues = _queues(soak)
+    of_the_living = (topology.client_queue(""), topology.control_queue(""), topology.tracker_lock)
+    assert not [name for name in queues if name.startswith(of_the_living)]
+    full = {name: count for name, count in queues.items() if count and name != topology.dead_queue}
     assert not full, f"left on queues: {full}"
     assert not rabbitmqctl(soak.node, "list_connections", "name").splitlines()[1:]
 
