@@ -115,7 +115,7 @@ def test_a_task_whose_message_is_gone_says_so() -> None:
     empty = QueueDepth(0, 1)
     assert told(record(), worker(busy=0), depth=empty) == (
         "it has been queued for 60 s, and yet its queue is empty and its workers are idle: the queue may have been "
-        "deleted meanwhile; cancel the task and submit it again"
+        "deleted meanwhile; where this stays so for two minutes, the tracker publishes the task again"
     )
     assert told(record(queued_at=ago(5)), worker(busy=0), depth=empty).endswith("it is the next")
     assert told(record(), worker(busy=1), depth=empty).endswith("it is the next")

@@ -222,20 +222,21 @@ class Publisher:
             except ChannelLost:
                 logger.info("an answer was lost with its channel")
 
-    async def declare(self, declarations: Iterable[Declaration]) -> None:
-        """Declare something more, now and on each later connect.
+    async def declare(self, declarations: Iterable[Declaration], *, again: bool = False) -> None:
+        """Declare something more, now and on each later connect; `again` where it may have been deleted since.
 
         Raises
         ------
         BrokerUnavailable
             Where the broker refuses it, or the connection is lost meanwhile.
         """
+        declarations = tuple(declarations)
         fresh = [declaration for declaration in declarations if declaration not in self._extra]
-        if not fresh:
+        if not fresh and not again:
             return
         if self._replies is None:
             raise ChannelLost("not connected")
-        await self._replies.declare(fresh)
+        await self._replies.declare(declarations if again else fresh)
         self._extra += fresh
 
     # --- connection.Part --------------------------------------------------------------------------

@@ -68,6 +68,12 @@ class Questions:
         with self._connections.read() as connection:
             return [decode_record(blob) for blob in connection.scalars(query)]
 
+    def waiting(self, state: State, *, most: int) -> list[TaskRecord]:
+        """Return the oldest tasks of this state, in order."""
+        query = sa.select(tasks.c.record).where(tasks.c.state == state.value).order_by(tasks.c.task_id).limit(most)
+        with self._connections.read() as connection:
+            return [decode_record(blob) for blob in connection.scalars(query)]
+
     def outcomes(self, task_ids: Sequence[str], *, budget: int = 2**30) -> Outcomes:
         """Return what has become of these tasks; those in none of its lists are known and go on.
 

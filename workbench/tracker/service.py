@@ -34,6 +34,7 @@ from workbench.tracker.duties import Duties
 from workbench.tracker.recording import Refused, record
 from workbench.tracker.retention import Retention
 from workbench.tracker.rpc import Answers
+from workbench.tracker.strays import Strays
 from workbench.tracker.waiting import Waiting
 from workbench.values.store import Store
 
@@ -105,6 +106,14 @@ class Tracker:
             topology=topology,
             up_to_date=self._up_to_date,
         )
+        self._strays = Strays(
+            database,
+            thread=self._reader,
+            publisher=self._publisher,
+            inspector=self._inspector,
+            topology=topology,
+            up_to_date=self._up_to_date,
+        )
         self._retention = Retention(
             database,
             _store_of(settings),
@@ -136,7 +145,7 @@ class Tracker:
         await self._publisher.__aenter__()
         await self._consumer.__aenter__()
         loop = asyncio.get_running_loop()
-        self._by_itself = [loop.create_task(self._duties.run()), loop.create_task(self._retention.run())]
+        self._by_itself = [loop.create_task(each.run()) for each in (self._duties, self._strays, self._retention)]
         return self
 
     async def __aexit__(

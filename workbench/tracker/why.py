@@ -12,6 +12,7 @@ from workbench.core.messages import Failure
 from workbench.core.routing import family_of
 from workbench.core.rpc import WorkerRecord
 from workbench.core.states import State, TaskRecord
+from workbench.tracker.workers import takes
 
 MOST_AHEAD = 10_000
 """Tasks ahead of one are counted up to here."""
@@ -120,17 +121,14 @@ def _queued(view: View, now: datetime) -> str:
     if view.depth is not None and not view.depth.ready and not busy and not before and seconds > SOON_TAKEN:
         return (
             f"it has been queued{waits}, and yet its queue is empty and its workers are idle: the queue may have been "
-            "deleted meanwhile; cancel the task and submit it again"
+            "deleted meanwhile; where this stays so for two minutes, the tracker publishes the task again"
         )
     return f"{before}it has been queued{waits}; {_ahead(view.ahead)}"
 
 
 def _fitting(view: View) -> list[WorkerRecord]:
     """Return the workers that take, or took, from the queue of the task."""
-    family, lane = family_of(view.record.operation), view.record.lane
-    return [
-        worker for worker in view.workers if worker.lane == lane and (not worker.families or family in worker.families)
-    ]
+    return [worker for worker in view.workers if takes(worker, view.record.operation, view.record.lane)]
 
 
 def _silent(view: View) -> WorkerRecord | None:

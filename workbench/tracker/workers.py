@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from workbench.core.messages import OperationSpec, WorkerHeartbeat, WorkerOffline, WorkerOnline
+from workbench.core.routing import family_of
 from workbench.core.rpc import WorkerRecord
 from workbench.tracker.schema import to_micros
 
@@ -119,3 +120,8 @@ def _unannounced(event: WorkerHeartbeat | WorkerOffline) -> WorkerRecord:
         started_at=event.at,
         last_heartbeat_at=event.at,
     )
+
+
+def takes(worker: WorkerRecord, operation: str, lane: str | None) -> bool:
+    """Whether a worker takes tasks of this operation and lane, as far as is known; whether it is there or not."""
+    return worker.lane == lane and (not worker.families or family_of(operation) in worker.families)
