@@ -20,6 +20,7 @@ from workbench.broker import trouble
 from workbench.broker.connection import Connection, ConnectionState
 from workbench.broker.session import Channel, ChannelLost, Session
 from workbench.broker.topology import Declaration, Topology
+from workbench.core import headers
 from workbench.core.errors import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -278,8 +279,8 @@ class Publisher:
         properties: dict[str, Any] = {"delivery_mode": 2 if message.persistent else 1}
         if message.message_id:
             properties["message_id"] = message.message_id
-        if message.headers:
-            properties["headers"] = message.headers
+        if message.headers or entry.was_sent:
+            properties["headers"] = {**(message.headers or {}), **({headers.AGAIN: True} if entry.was_sent else {})}
         if message.correlation_id:
             properties["correlation_id"] = message.correlation_id
         if message.reply_to:

@@ -235,7 +235,7 @@ class Worker:
             buried.add_done_callback(functools.partial(self._ack, delivery))
             return
         holder = delivery.headers.get(headers.HOLDER)
-        was_delivered = holder is not None or delivery.count > 0
+        was_delivered = holder is not None or delivery.count > 0 or headers.AGAIN in delivery.headers
         if not was_delivered or self._roster.holds((task.task_id, task.attempt)) or self._control.is_cancelled(task):
             self._take(task, delivery)
         else:
