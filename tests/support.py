@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from workbench.broker.installation import find_rabbitmq
 from workbench.broker.node import Node, environment
@@ -28,6 +29,14 @@ async def until(condition: Callable[[], object], *, timeout: float = 30.0, what:
         if time.monotonic() > deadline:
             raise AssertionError(f"it never held within {timeout:g} s: {what or condition}")
         await asyncio.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be reaped doesn't."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def rabbitmqctl(node: Node, *arguments: str) -> str:

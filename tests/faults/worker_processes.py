@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from tests.faults.scene import Process, Scene
-from tests.support import wait_until
+from tests.support import is_alive, wait_until
 
 
 def tree(worker: Process) -> list[psutil.Process]:
@@ -23,13 +23,6 @@ def tree(worker: Process) -> list[psutil.Process]:
 def slots(worker: Process) -> list[int]:
     """Return the ids of its slots' processes: each leads a session of its own, which nothing else below it does."""
     return [each.pid for each in tree(worker)[1:] if is_alive(each.pid) and _leads_session(each.pid)]
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process still does anything: one that nobody has waited for doesn't."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 @contextlib.contextmanager

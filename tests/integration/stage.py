@@ -157,6 +157,7 @@ def play(
         )
         options = Options(families=("text", "bad"), include=(OPERATIONS,), slots=slots, grace=10.0, name=name)
         async with Told(node, topology) as told, Worker(settings, options) as worker:
+            await worker._publisher.connection.wait_open(30)  # its queue for orders is there
             stage = Stage(node, topology, worker, told)
             async with stage.publisher:
                 await scene(stage)

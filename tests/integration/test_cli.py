@@ -105,6 +105,18 @@ def test_a_broker_that_cannot_be_reached_is_one_clear_line() -> None:
     assert "Traceback" not in tasks.stderr
 
 
+@pytest.mark.parametrize("program", [("tracker",), ("worker", "image")])
+def test_a_program_whose_credentials_the_broker_refuses_says_so_and_ends(
+    directory: Path, program: tuple[str, ...]
+) -> None:
+    with wb.Client(directory=directory) as client:
+        address = client.settings.broker_url.rpartition("@")[2]
+    refused = workbench(*program, "--url", f"amqp://somebody:wrong@{address}", WORKBENCH_STORE=str(directory / "store"))
+    assert refused.returncode == 1
+    assert "refused the user, password or virtual host" in refused.stderr.replace("\n", " ")
+    assert "Traceback" not in refused.stderr
+
+
 def test_the_demo_is_right_and_says_so(tmp_path: Path) -> None:
     demo = workbench("demo", "--output", tmp_path / "out")
     assert demo.returncode == 0, demo.stdout + demo.stderr

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from tests.support import wait_until
+from tests.support import is_alive, wait_until
 from workbench.core.messages import Status
 from workbench.core.states import State
 from workbench.local import control
@@ -67,6 +67,18 @@ def test_all_of_200_tasks_end_succeeded_exactly_once_though_their_worker_is_kill
         for task_id in group.ids:
             ends = [a for a in database.attempts(task_id) if a.outcome and a.outcome.status is Status.SUCCEEDED]
             assert len(ends) == 1
+
+
+def test_what_a_task_has_started_ends_with_its_worker_though_that_is_killed(
+    cluster: wb.LocalCluster, tmp_path: Path
+) -> None:
+    started = tmp_path / "pid"
+    with cluster.client() as client:
+        client.submit("bad.leaves", str(started), 600.0)
+        wait_until(lambda: started.exists() and started.read_text())
+        left = int(started.read_text())
+        os.kill(cluster.processes()["worker-1"], signal.SIGKILL)
+        wait_until(lambda: not is_alive(left), what="what it started is gone")
 
 
 def test_tasks_and_results_outlive_the_tracker_and_the_broker(cluster: wb.LocalCluster) -> None:

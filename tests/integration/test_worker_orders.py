@@ -11,14 +11,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.integration.stage import OPERATIONS, Stage, play, task
-from tests.support import until
+from tests.support import is_alive, until
 from workbench.broker import Topology
 from workbench.broker.node import Node
 from workbench.core import headers
 from workbench.core.messages import Failure, Status, decode_task, utcnow
 from workbench.core.policy import RetryPolicy
 from workbench.core.settings import Settings
-from workbench.core.states import State, TaskRecord
+from workbench.core.states import Loss, State, TaskRecord
 from workbench.worker.options import Options
 from workbench.worker.service import Worker
 
@@ -29,14 +29,6 @@ def marks(directory: Path, number: int) -> int:
     """How often a numbered `text.mark` was executed."""
     path = directory / str(number)
     return len(path.read_text().splitlines()) if path.exists() else 0
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be reaped doesn't."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 # --- cancelling -----------------------------------------------------------------------------------
@@ -240,6 +232,23 @@ def test_a_copy_whose_holder_is_gone_is_run_or_dropped_as_the_tracker_says(
             await stage.submit(each, **{headers.HOLDER: "gone"})
         assert (await stage.ends(orphan)).status is Status.SUCCEEDED
         await stage.settles()
+        assert (marks(tmp_path, 1), marks(tmp_path, 2)) == (1, 0)
+
+    play(node, topology, tmp_path, scene)
+
+
+def test_a_task_that_began_in_time_and_lost_its_worker_is_run_again_though_it_would_have_expired(
+    node: Node, topology: Topology, tmp_path: Path
+) -> None:
+    async def scene(stage: Stage) -> None:
+        expired = utcnow() - timedelta(seconds=5)
+        begun, unbegun = (task("text.mark", str(tmp_path), number, expires_at=expired) for number in (1, 2))
+        lost = Loss(attempt=1, since=expired, worker="gone")
+        stage.told.records[begun.task_id] = TaskRecord(task_id=begun.task_id, attempt=1, loss=lost)
+        for each in (begun, unbegun):
+            await stage.submit(each, **{headers.AGAIN: "yes"})
+        assert (await stage.ends(begun)).status is Status.SUCCEEDED
+        assert (await stage.ends(unbegun)).status is Status.EXPIRED
         assert (marks(tmp_path, 1), marks(tmp_path, 2)) == (1, 0)
 
     play(node, topology, tmp_path, scene)

@@ -11,7 +11,7 @@ from workbench.core import control, rpc
 from workbench.core.control import Hold
 from workbench.core.errors import TrackerUnavailable
 from workbench.core.messages import Failure, Task, utcnow
-from workbench.core.states import State, TaskRecord
+from workbench.core.states import Loss, State, TaskRecord
 from workbench.worker.holders import Fate, Found, Holders, holder_of, is_over
 
 TOPOLOGY = Topology("test.")
@@ -124,3 +124,22 @@ def test_only_the_worker_of_this_very_attempt_is_its_holder() -> None:
     assert holder_of(record(State.RUNNING, attempt=1), task()) == ""
     assert holder_of(record(State.QUEUED), task()) == ""
     assert holder_of(None, task()) == ""
+
+
+@pytest.mark.parametrize(
+    ("known", "began"),
+    [
+        (None, False),
+        (record(State.QUEUED), False),
+        (msgspec.structs.replace(record(State.QUEUED), loss=Loss(2, utcnow(), "other")), True),
+        (msgspec.structs.replace(record(State.QUEUED), loss=Loss(1, utcnow(), "other")), False),
+        (record(State.RUNNING), True),
+        (record(State.QUEUED, replay=1), False),
+    ],
+)
+def test_an_attempt_that_was_lost_with_its_worker_is_told_from_one_that_never_began(
+    known: TaskRecord | None, began: bool
+) -> None:
+    caller = Caller(known, GONE)
+    found = asyncio.run(Holders(cast(RpcCaller, caller), TOPOLOGY, "me").of_redelivery(task()))
+    assert found == Found(found.fate, began=began)

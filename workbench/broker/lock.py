@@ -10,7 +10,7 @@ from typing import Self
 
 from workbench.broker.session import Session, open_session
 from workbench.broker.topology import Queue
-from workbench.core.errors import BrokerUnavailable
+from workbench.core.errors import BrokerRefused, BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +18,9 @@ RETRY = 0.25
 """Seconds between two tries, each on the same connection: whoever stands by takes over soon after."""
 
 RECONNECT = 1.0
+
+PATIENCE = 30.0
+"""Seconds after which a broker that was never reached is given up: its address may be wrong."""
 
 
 class Lock:
@@ -38,6 +41,7 @@ class Lock:
         self._queue = queue
         self._name = name
         self._session: Session | None = None
+        self._was_reached = False
 
     async def __aenter__(self) -> Self:
         await self.acquire()
@@ -55,19 +59,30 @@ class Lock:
         -------
         bool
             Whether it had to wait.
+
+        Raises
+        ------
+        BrokerUnavailable
+            If the broker has never been reached, within `PATIENCE`; `BrokerRefused` as soon as it has said no. One that
+            was reached before is waited for.
         """
         waiting = ""
+        began = asyncio.get_running_loop().time()
         session: Session | None = None
         try:
             while True:
                 try:
                     if session is None or session.closed.done():
                         session = await open_session(self._url, name=self._name)
+                        self._was_reached = True
                     channel = await session.channel()  # a refusal closes it
                     await channel.declare([Queue(name=self._queue, exclusive=True)])
                     self._session = session
                     return bool(waiting)
                 except BrokerUnavailable as error:
+                    impatient = isinstance(error, BrokerRefused) or asyncio.get_running_loop().time() - began > PATIENCE
+                    if impatient and not self._was_reached:
+                        raise
                     if str(error) != waiting:
                         waiting = str(error)
                         logger.info("standing by for %s: %s", self._queue, waiting)

@@ -20,6 +20,7 @@ import msgspec
 
 from workbench.broker import Outgoing, Publisher, Topology
 from workbench.broker.inspect import Inspector, QueueDepth
+from workbench.core import headers
 from workbench.core.errors import WorkbenchError
 from workbench.core.messages import Task, decode_task, encode, utcnow
 from workbench.core.routing import family_of, routing_key
@@ -128,7 +129,9 @@ class Strays:
         await self._publisher.declare(self._topology.family(family_of(again.operation), again.lane), again=True)
         key = routing_key(again.operation, again.lane)
         async with asyncio.timeout(_PATIENCE):
-            await self._publisher.publish(Outgoing(self._topology.submit, key, encode(again), message_id=task_id))
+            await self._publisher.publish(
+                Outgoing(self._topology.submit, key, encode(again), message_id=task_id, headers={headers.AGAIN: True})
+            )
 
     async def _ask(self, question: Callable[[], R]) -> R:
         return await self._loop.run_in_executor(self._thread, question)

@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,24 @@ def _settle(output: socket.socket, config: wire.ChildConfig) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to handle: it drains
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _let_server_end()
     if config.memory_limit is not None:
         # The kernel refuses memory beyond this, which a task sees as a MemoryError; what slips through (the kernel
         # counts what is mapped, not what is used) the worker sees as resident memory, and kills.
         limit = _data_size() + config.memory_limit
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _let_server_end() -> None:
+    """Give up this process's copy of the pipe by whose end the fork server knows that nobody needs it any more.
+
+    With it a slot that runs something for an hour would keep the server, and so itself, alive for as long, though the
+    worker was killed.
+    """
+    server: Any = forkserver._forkserver
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
 
 
 def _data_size() -> int:

@@ -62,6 +62,7 @@ def describe(error: BaseException) -> Failure:
         frames = frames.tb_next
     text = "" if _says_it_all(error) else "".join(traceback.format_exception(type(error), error, frames))
     name = type(error).__name__
+    asked = _asked(error)
     return Failure(
         type=name,
         message=_fitting(_text(error)),
@@ -69,9 +70,19 @@ def describe(error: BaseException) -> Failure:
         hint=_HINTS.get(name, ""),
         bases=tuple(base.__name__ for base in type(error).__mro__[1:] if base not in _ROOTS),
         transient=_is_transient(error),
-        asks="retry" if isinstance(error, Retry) else "reject" if isinstance(error, Reject) else "",
-        retry_in=error.delay if isinstance(error, Retry) else None,
+        asks="retry" if isinstance(asked, Retry) else "reject" if isinstance(asked, Reject) else "",
+        retry_in=asked.delay if isinstance(asked, Retry) else None,
     )
+
+
+def _asked(error: BaseException) -> Retry | Reject | None:
+    """Return what the operation asked for, also in a group, as `asyncio.TaskGroup` raises them: a rejection first."""
+    if isinstance(error, Retry | Reject):
+        return error
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    asked = [each for each in map(_asked, error.exceptions) if each is not None]
+    return next((each for each in asked if isinstance(each, Reject)), asked[0] if asked else None)
 
 
 def _is_transient(error: BaseException) -> bool:

@@ -41,6 +41,7 @@ class Found(NamedTuple):
     fate: Fate
     holder: str = ""  # who runs it as well, where somebody does
     failure: Failure | None = None  # what it is recorded to have failed of, where it has
+    began: bool = False  # whether this attempt has begun before, on whichever worker
 
 
 class Holders:
@@ -71,7 +72,9 @@ class Holders:
         except WorkbenchError as error:
             logger.info("no tracker says what became of task %s, which %s ran: %s", task.task_id, holder, error)
             return Found(Fate.WAIT, holder)
-        return Found(Fate.DROP, failure=failure_of(record, task)) if is_over(record, task) else Found(Fate.RUN)
+        return (
+            Found(Fate.DROP, failure=failure_of(record, task)) if is_over(record, task) else Found(Fate.RUN, began=True)
+        )
 
     async def of_redelivery(self, task: Task) -> Found:
         """Decide on a message that was delivered before."""
@@ -83,15 +86,16 @@ class Holders:
         if is_over(record, task):
             return Found(Fate.DROP, failure=failure_of(record, task))
         holder = holder_of(record, task)
+        run = Found(Fate.RUN, began=has_begun(record, task))
         if not holder or holder == self._worker:
-            return Found(Fate.RUN)
+            return run
         match await self._ask_holder(task, holder):
             case Hold.RUNNING:
                 return Found(Fate.WAIT, holder)
             case Hold.ENDED:
                 return Found(Fate.DROP)
             case _:
-                return Found(Fate.RUN)
+                return run
 
     async def _ask_holder(self, task: Task, holder: str) -> Hold | None:
         """Ask a worker; None where it is there and doesn't answer."""
@@ -137,6 +141,14 @@ def holder_of(record: TaskRecord | None, task: Task) -> str:
         return ""
     same = (record.replay, record.attempt) == (task.replay, task.attempt)
     return record.worker or "" if same else ""
+
+
+def has_begun(record: TaskRecord | None, task: Task) -> bool:
+    """Whether this attempt is recorded to run, or to have run on a worker that was lost."""
+    if record is None or record.replay != task.replay:
+        return False
+    lost = record.loss is not None and record.loss.attempt == task.attempt
+    return lost or (record.state is State.RUNNING and record.attempt == task.attempt)
 
 
 def failure_of(record: TaskRecord | None, task: Task) -> Failure | None:

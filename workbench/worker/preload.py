@@ -1,6 +1,10 @@
 """Imported once by the fork server, so that every child starts with the heavy libraries in place, shared and warm."""
 
+import atexit
+import contextlib
+import os
 import signal
+from pathlib import Path
 
 import numpy  # noqa: F401
 import pandas  # noqa: F401
@@ -19,3 +23,18 @@ from workbench.worker import child  # noqa: F401
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 registry.load()
 PIL.Image.init()
+
+
+def _end_slots(server: int = os.getpid()) -> None:
+    """Kill the slots' process groups: what tasks have started would go on where the worker was killed."""
+    if os.getpid() != server:
+        return
+    with contextlib.suppress(OSError):  # elsewhere than on Linux
+        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(int(child), signal.SIGKILL)
+
+
+# The fork server ends by itself as soon as the worker has, however that died. A slot leads a group of its own
+# (`child.main`), so no other process is in it than the task's.
+atexit.register(_end_slots)

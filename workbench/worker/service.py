@@ -40,6 +40,7 @@ from workbench.worker.roster import Job, Roster
 
 logger = logging.getLogger(__name__)
 
+CONNECT_TIMEOUT = 30.0
 MEMORY_CHECK = 0.25
 PACE = 0.05
 LEASE_CHECK = 1.0
@@ -134,6 +135,8 @@ class Worker:
         ------
         WorkbenchError
             If the operations can't be loaded.
+        BrokerUnavailable
+            If the broker can't be reached in time, or says no. Later on it is waited for.
         """
         await self._publisher.__aenter__()
         self._attempts.start()
@@ -144,6 +147,7 @@ class Worker:
                 f"no operation of the family {family!r} is known here: check its spelling, or name the module that has "
                 "them with --include"
             )
+        await self._publisher.connection.wait_open(CONNECT_TIMEOUT)
         await asyncio.gather(self._clock.begin(self._caller), self._control.begin(self.families, self._options.lane))
         queues = {self._topology.task_queue(name, self._options.lane): self._options.slots for name in self.families}
         self._consumer = Consumer(
@@ -256,7 +260,8 @@ class Worker:
         else:
             found = await self._holders.of_copy(task, holder)
         if found.fate is Fate.RUN:
-            self._take(task, delivery)
+            # `expires` is about the start, and that was in time.
+            self._take(msgspec.structs.replace(task, expires_at=None) if found.began else task, delivery)
         elif found.fate is Fate.DROP:
             self._drop(task, delivery, found.failure)
         else:
