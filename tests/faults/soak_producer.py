@@ -239,8 +239,10 @@ def main() -> int:
         asking = threading.Thread(target=ask, args=(client, others, submitter.stopping, submitter.wrong, chance))
         await_announced(client)
         asking.start()
+        first = max(ledger.first, options.offset)
+        print(f"submits from {first}", flush=True)
         try:
-            submitter.run(itertools.count(max(ledger.first, options.offset)), options.pace)
+            submitter.run(itertools.count(first), options.pace)
             submitter.finish()
         finally:
             submitter.stopping.set()

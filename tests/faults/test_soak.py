@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -58,6 +59,8 @@ WORKERS = {
     "w2": ("text", "data", "convert", "--name", "w2", "--recycle-after", "500"),
     "w3": ("text", "image"),
 }
+# What each says once it does its work, and ends in order when it is told to.
+UP = {"t": (" is active", "standing by"), "w": (" takes ",), "p": ("submits from",)}
 # Of two producers one is patient, the other gives up what isn't confirmed soon. The patient one is never killed.
 PRODUCERS = {"p1": ("p2", 0, 60.0), "p2": ("p1", 10_000_000, 4.0)}
 
@@ -86,6 +89,7 @@ class Soak:
         )
         self.files = Files(self.settings.store, self.settings.roots)
         self.began = time.monotonic()
+        self._logged: dict[str, int] = {}  # characters in each log as its process was started
         for name in ("inputs", "marks", "logs"):
             (directory / name).mkdir()
         soak_tasks.make_bases(directory / "inputs")
@@ -101,6 +105,16 @@ class Soak:
     def log(self, name: str) -> str:
         """Return what all processes of a name have printed."""
         return (self.directory / "logs" / f"{name}.log").read_text(errors="replace")
+
+    def await_up(self) -> None:
+        """Wait until every process is there and does its work, after whatever has killed it."""
+
+        def up(name: str) -> bool:
+            return any(word in self.log(name)[self._logged[name] :] for word in UP[name[0]])
+
+        names = (*PRODUCERS, *WORKERS, *TRACKERS)
+        alive = self.supervisor.pids
+        wait_until(lambda: alive().keys() >= set(names) and all(map(up, names)), timeout=PATIENCE, what="all is up")
 
     def active_tracker(self) -> str:
         """Return the name of the tracker that was the last to say that it is active."""
@@ -180,6 +194,8 @@ class Soak:
 
     def _start(self, name: str, *words: str) -> subprocess.Popen[bytes]:
         environ = {**os.environ, **self.settings.as_environ(), "PYTHONPATH": str(ROOT)}
+        (self.directory / "logs" / f"{name}.log").touch()
+        self._logged[name] = len(self.log(name))
         with (self.directory / "logs" / f"{name}.log").open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", *words],
@@ -296,6 +312,7 @@ def test_whatever_goes_wrong_for_ten_minutes_each_accepted_task_ends_once_and_no
             supervisor.await_broker()
             ended = time.monotonic()
             soak.say("the faults are over")
+            soak.await_up()
             status = supervisor.end(PRODUCERS, PATIENCE)
         settled = time.monotonic() - ended
         soak.say(f"all that the producers wait for has ended: {status}")
@@ -439,13 +456,13 @@ def _complaints(soak: Soak, row: Row, accepted: bool) -> Iterator[str]:
 
 
 def _check_deaths(supervisor: Supervisor, storm: Chaos) -> None:
-    """Nothing may have died that the chaos didn't kill."""
+    """Nothing may have died that the chaos didn't kill, or tell to end: maybe before it could catch a signal."""
     died = Counter((name[0], status) for name, status in supervisor.deaths)
+    told = {"w": storm.done["worker w3 told to end"], "t": storm.done["active tracker told to end"]}
     killed = {
         ("w", -9): sum(count for name, count in storm.done.items() if name.startswith("worker") and "killed" in name),
-        ("w", 0): storm.done["worker w3 told to end"],
         ("t", -9): storm.done["active tracker killed"] + storm.done["standby tracker killed"],
-        ("t", 0): storm.done["active tracker told to end"],
+        **{(kind, status): count for kind, count in told.items() for status in (0, -signal.SIGTERM)},
         ("p", -9): storm.done["producer killed"],
         ("p", NOT_NOW): died["p", NOT_NOW],
     }
