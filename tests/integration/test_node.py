@@ -64,6 +64,11 @@ def test_nobody_else_is_let_in(node: Node):
             connect(url)
 
 
+def test_the_node_hands_on_again_within_seconds_what_waited_for_an_exchange(node: Node) -> None:
+    known = rabbitmqctl(node, "eval", "application:get_env(rabbit, dead_letter_worker_publisher_confirm_timeout).")
+    assert known.strip() == "{ok,10000}"
+
+
 def test_every_listening_socket_is_on_loopback(node: Node):
     sockets = listening(*node.processes().values())
 

@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 BOOT_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
+FORWARD_AGAIN = 10.0
+"""Seconds after which the node tries again to hand on what has waited for its next attempt. RabbitMQ's default is 180:
+as long a retry could stall where the node was restarted, and a delay queue came up before the exchange behind it (see
+`settle_timeout` in RabbitMQ's rabbit_fifo_dlx_worker.erl)."""
 
 _PORTS = range(
     20_000, 32_000
@@ -113,7 +117,8 @@ def environment(
         "ERL_CRASH_DUMP_SECONDS": "0",
         "ERL_EPMD_ADDRESS": LOOPBACK,
         "ERL_EPMD_PORT": str(identity.epmd_port),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"+S {_schedulers()}:{_schedulers()}",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"+S {_schedulers()}:{_schedulers()} "
+        f"-rabbit dead_letter_worker_publisher_confirm_timeout {int(FORWARD_AGAIN * 1000)}",
         "RABBITMQ_NODENAME": identity.name,
         "RABBITMQ_USE_LONGNAME": "false",
         "RABBITMQ_DIST_PORT": str(identity.distribution_port),
