@@ -39,7 +39,7 @@ lab: setup ## Start a workbench and JupyterLab; the workbench stops when Jupyter
 
 .PHONY: test
 test: setup-test ## Run the tests, against a real RabbitMQ
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 .PHONY: faults
 faults: setup-faults ## Provoke every fault and write what was measured into docs/reliability.md; takes a while, run it alone

@@ -121,6 +121,12 @@ def test_neither_order_nor_repetition_changes_what_a_task_ends_as(history: tuple
     assert folded(*facts) == folded(*other)
 
 
+def test_an_outcome_of_an_earlier_replay_still_tells_whose_task_it_is() -> None:
+    end, again = finished(Status.RETRY, 1, "w1", 20), replayed(started(1, "w1", 0), 1)
+    assert folded(end, again) == folded(again, end)
+    assert folded(again, end).operation == "image.thumbnail"
+
+
 @given(st.lists(st.sampled_from(ALIVE + ASIDE + ENDS), min_size=1))
 def test_a_terminal_state_never_changes(facts: list[Fact]) -> None:
     record: TaskRecord | None = None

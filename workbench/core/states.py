@@ -152,7 +152,7 @@ def fold(record: TaskRecord | None, fact: Fact) -> TaskRecord:
     if fact.replay > known.replay:
         known = _reopened(known, fact.replay)
     elif fact.replay < known.replay:
-        return _identified(known, fact) if isinstance(fact, Task) else known
+        return _identified(known, fact) if isinstance(fact, Task) else _named(known, fact)
     match fact:
         case Task():
             return _accepted(known, fact)
@@ -190,6 +190,13 @@ def _identified(known: TaskRecord, task: Task) -> TaskRecord:
     return msgspec.structs.replace(
         known, operation=task.operation, client=task.client, lane=task.lane, submitted_at=task.submitted_at
     )
+
+
+def _named(known: TaskRecord, fact: Fact) -> TaskRecord:
+    """Learn whose task it is from an outcome, or a wish, where the task itself hasn't come in."""
+    if known.operation or not isinstance(fact, TaskFinished | CancelRequested) or not fact.operation:
+        return known
+    return msgspec.structs.replace(known, operation=fact.operation, client=fact.client)
 
 
 def _accepted(known: TaskRecord, task: Task) -> TaskRecord:
@@ -249,21 +256,18 @@ def _lost(known: TaskRecord, lost: TaskLost) -> TaskRecord:
 
 
 def _cancel_requested(known: TaskRecord, wish: CancelRequested) -> TaskRecord:
+    known = _named(known, wish)
     if known.cancel_at is not None and (known.cancel_at, known.cancel_reason) <= (wish.at, wish.reason):
         return known
-    changes: dict[str, Any] = {"cancel_at": wish.at, "cancel_reason": wish.reason}
-    if not known.operation and wish.operation:
-        changes.update(operation=wish.operation, client=wish.client)
-    return msgspec.structs.replace(known, **changes)
+    return msgspec.structs.replace(known, cancel_at=wish.at, cancel_reason=wish.reason)
 
 
 def _finished(known: TaskRecord, end: TaskFinished) -> TaskRecord:
     if known.state.terminal:
         return known
+    known = _named(known, end)
     state = _TERMINAL_OF.get(end.status, State.RETRYING)
     changes: dict[str, Any] = {}
-    if not known.operation and end.operation:
-        changes.update(operation=end.operation, client=end.client)
     latest = known.failed_at is None or (end.attempt, end.finished_at) > (known.failed_attempt, known.failed_at)
     if state.terminal or latest:
         failed = end.failure is not None or not state.terminal

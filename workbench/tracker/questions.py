@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -125,7 +126,7 @@ class Questions:
                 lost_at=None if row.outcome is not None else _lost_at(row, after),
                 outcome=None if row.outcome is None else decode_outcome(row.outcome),
             )
-            for row, after in zip(rows, [*rows[1:], None], strict=True)
+            for row, after in itertools.zip_longest(rows, rows[1:])
         ]
 
     def task(self, task_id: str) -> bytes | None:

@@ -7,6 +7,7 @@ by that the next worker to start beside it, under whichever name and on whicheve
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -84,9 +85,18 @@ class Scratch:
 
 def _lock(directory: Path, *, make: bool = False) -> int | None:
     """Return the locked lock of a directory; None where somebody else has it, or it is gone or not there yet."""
-    path = directory / _LOCK
+    path, create = directory / _LOCK, os.O_CREAT if make else 0
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if make else 0), 0o600)
+        return _locked(path, os.O_RDONLY | create)  # a disk can be made read-only where nothing is open for writing
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        return _locked(path, os.O_RDWR | create)  # NFS asks for it
+
+
+def _locked(path: Path, flags: int) -> int | None:
+    try:
+        lock = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
         return None
     try:
@@ -95,7 +105,7 @@ def _lock(directory: Path, *, make: bool = False) -> int | None:
             return lock
     except BlockingIOError:
         pass
-    except OSError:  # a file system without locks
+    except OSError:  # a file system without locks, or without such
         os.close(lock)
         raise
     os.close(lock)
