@@ -165,7 +165,6 @@ class Shade(enum.Enum):
         ({frozenset([1]): 1}, ["key", "frozenset"]),
         (pd.Timestamp("2020", tz="dateutil/Europe/Berlin"), ["time zone", "tz_convert"]),
     ],
-    ids=repr,
 )
 def test_what_would_come_back_different_is_refused_with_its_place_and_a_cure(value, words, files):
     with pytest.raises(UnsupportedValue) as caught:
@@ -443,7 +442,6 @@ def test_damaged_values_are_a_value_or_an_error_of_ours(sample, seed, files):
         Ext(Code.FILE, msgspec.msgpack.encode([1, 2, 3])),
         Ext(99, b""),
     ],
-    ids=repr,
 )
 def test_made_up_references_and_sizes_are_errors(value, files):
     with pytest.raises(WorkbenchError):
