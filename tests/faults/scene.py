@@ -304,7 +304,7 @@ class Stream:
         self._threads = [threading.Thread(target=self._submit) for _ in range(self.THREADS)]
 
     def __enter__(self) -> Self:
-        logging.getLogger("workbench.broker.publisher").addHandler(self._refusals)
+        self._refusals.listen()
         for thread in self._threads:
             thread.start()
         return self
@@ -312,7 +312,7 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.stop()
         self._producer.close()
-        logging.getLogger("workbench.broker.publisher").removeHandler(self._refusals)
+        self._refusals.end()
 
     @property
     def is_open(self) -> bool:
@@ -357,6 +357,18 @@ class _Refusals(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
+        self._logger = logging.getLogger("workbench.broker.publisher")
+        self._level = self._logger.level
+
+    def listen(self) -> None:
+        """Begin; all but the first of them are told for debugging only."""
+        self._logger.setLevel(logging.DEBUG)
+        self._logger.addHandler(self)
+
+    def end(self) -> None:
+        """Count no more."""
+        self._logger.removeHandler(self)
+        self._logger.setLevel(self._level)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.count += "refused a message" in record.getMessage()
