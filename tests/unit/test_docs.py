@@ -19,12 +19,16 @@ from workbench.operations import registry
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-MODULES = sorted(module.name for module in pkgutil.iter_modules(workbench.operations.__path__))
+PACKAGE = workbench.operations.__name__ + "."
+MODULES = sorted(
+    module.name.removeprefix(PACKAGE) for module in pkgutil.walk_packages(workbench.operations.__path__, PACKAGE)
+)
 
 
 @pytest.fixture(autouse=True)
 def own_operations() -> Iterator[None]:
     """Forget what the examples register."""
+    registry.load()
     known = dict(registry._operations)
     yield
     registry._operations.clear()

@@ -7,7 +7,7 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 
 from workbench import samples
 from workbench.core.errors import InvalidArguments
-from workbench.operations import data
+from workbench.operations.data import groups, rows, summaries
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ AGGREGATIONS = [
 
 @pytest.mark.parametrize(("by", "agg"), AGGREGATIONS)
 def test_grouping_gives_exactly_what_pandas_does(flights: pd.DataFrame, by, agg):
-    assert_frame_equal(data.groupby(flights, by, agg), flights.groupby(by).agg(agg))
+    assert_frame_equal(groups.groupby(flights, by, agg), flights.groupby(by).agg(agg))
     expected = flights.groupby(by, dropna=False, sort=False).agg(agg)
-    assert_frame_equal(data.groupby(flights, by, agg, dropna=False, sort=False), expected)
+    assert_frame_equal(groups.groupby(flights, by, agg, dropna=False, sort=False), expected)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_grouping_gives_exactly_what_pandas_does(flights: pd.DataFrame, by, agg)
 )
 def test_a_grouping_that_makes_no_sense_is_refused_with_what_comes_close(flights: pd.DataFrame, by, agg, reason: str):
     with pytest.raises(InvalidArguments, match=reason):
-        data.groupby(flights, by, agg)
+        groups.groupby(flights, by, agg)
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_a_grouping_that_makes_no_sense_is_refused_with_what_comes_close(flights
 def test_a_filter_keeps_what_parquets_reader_keeps(flights: pd.DataFrame, flights_parquet: Path, filters):
     expected = pd.read_parquet(flights_parquet, filters=filters)
 
-    found = data.filter(flights, filters)
+    found = rows.filter(flights, filters)
 
     assert_frame_equal(found.reset_index(drop=True), expected, check_dtype=False)
     assert flights.loc[found.index].equals(found)
     as_lists = [[list(each) for each in group] if isinstance(group, list) else list(group) for group in filters]
-    assert_frame_equal(data.filter(flights, as_lists), found)  # tuples travel as lists
+    assert_frame_equal(rows.filter(flights, as_lists), found)  # tuples travel as lists
 
 
 @pytest.mark.parametrize(
@@ -95,44 +95,44 @@ def test_a_filter_keeps_what_parquets_reader_keeps(flights: pd.DataFrame, flight
 )
 def test_a_filter_that_makes_no_sense_is_refused_with_the_reason(flights: pd.DataFrame, filters, reason: str):
     with pytest.raises(InvalidArguments, match=reason):
-        data.filter(flights.head(100), filters)
+        rows.filter(flights.head(100), filters)
 
 
 def test_a_missing_value_passes_no_comparison():
     for values in ([1.0, None, 3.0], pd.array([1, None, 3], dtype="Int64"), ["a", None, "c"]):
         frame = pd.DataFrame({"x": values})
-        assert data.filter(frame, [("x", "!=", frame["x"][0])]).index.tolist() == [2]
-        assert data.filter(frame, [("x", "==", frame["x"][0])]).index.tolist() == [0]
+        assert rows.filter(frame, [("x", "!=", frame["x"][0])]).index.tolist() == [2]
+        assert rows.filter(frame, [("x", "==", frame["x"][0])]).index.tolist() == [0]
 
 
 def test_counts_of_values_are_pandass(flights: pd.DataFrame):
-    one = data.value_counts(flights, "carrier")
+    one = groups.value_counts(flights, "carrier")
     assert_series_equal(one["count"], flights["carrier"].value_counts())
-    two = data.value_counts(flights, ["carrier", "origin"], normalize=True, top=3)
+    two = groups.value_counts(flights, ["carrier", "origin"], normalize=True, top=3)
     assert_series_equal(two["proportion"], flights[["carrier", "origin"]].value_counts(normalize=True).head(3))
     for arguments, reason in ((("carier",), "'carrier'"), ((["carrier", "x"],), "'x'")):
         with pytest.raises(InvalidArguments, match=reason):
-            data.value_counts(flights, *arguments)
+            groups.value_counts(flights, *arguments)
     with pytest.raises(InvalidArguments, match="top"):
-        data.value_counts(flights, "carrier", top=0)
+        groups.value_counts(flights, "carrier", top=0)
 
 
 def test_rows_are_sorted_as_pandas_does_and_equal_ones_keep_their_order(flights: pd.DataFrame):
     some = flights.sample(5000, random_state=1)
     expected = some.sort_values(["carrier", "arr_delay"], ascending=[True, False], na_position="first", kind="stable")
 
-    found = data.sort(some, ["carrier", "arr_delay"], ascending=[True, False], na_position="first")
+    found = rows.sort(some, ["carrier", "arr_delay"], ascending=[True, False], na_position="first")
 
     assert_frame_equal(found, expected)
-    assert_frame_equal(data.sort(some, "month"), some.sort_values("month", kind="stable"))
+    assert_frame_equal(rows.sort(some, "month"), some.sort_values("month", kind="stable"))
     with pytest.raises(InvalidArguments, match="ascending"):
-        data.sort(some, ["carrier", "month"], ascending=[True])
+        rows.sort(some, ["carrier", "month"], ascending=[True])
     with pytest.raises(InvalidArguments, match="compared"):
-        data.sort(pd.DataFrame({"x": [1, "a"]}), "x")
+        rows.sort(pd.DataFrame({"x": [1, "a"]}), "x")
 
 
 def test_a_profile_has_a_row_for_each_column_with_pandass_numbers(flights: pd.DataFrame):
-    profile = data.profile(flights)
+    profile = summaries.profile(flights)
 
     assert profile.index.tolist() == flights.columns.tolist()
     described = flights.describe().T
@@ -162,15 +162,15 @@ def test_a_profile_of_odd_columns_is_sane_and_can_travel():
     )
 
     for frame in (odd, odd.head(0)):
-        profile = data.profile(frame)
+        profile = summaries.profile(frame)
         assert profile.index.tolist() == odd.columns.tolist()
         assert_frame_equal(codecs.decode(codecs.encode(profile, Files("")), Files("")), profile)
-    assert data.profile(odd)["missing"].tolist() == [1, 3, 0, 0, 0, 1, 0, 0]
+    assert summaries.profile(odd)["missing"].tolist() == [1, 3, 0, 0, 0, 1, 0, 0]
 
 
 def test_the_first_rows_and_some_columns_are_taken(flights: pd.DataFrame):
-    assert_frame_equal(data.head(flights, 7), flights.head(7))
-    assert_frame_equal(data.select(flights, ["origin", "carrier"]), flights[["origin", "carrier"]])
-    assert_frame_equal(data.describe(flights), flights.describe())
+    assert_frame_equal(rows.head(flights, 7), flights.head(7))
+    assert_frame_equal(rows.select(flights, ["origin", "carrier"]), flights[["origin", "carrier"]])
+    assert_frame_equal(summaries.describe(flights), flights.describe())
     with pytest.raises(InvalidArguments, match="'carrier'"):
-        data.select(flights, ["carier"])
+        rows.select(flights, ["carier"])

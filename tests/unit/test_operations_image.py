@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from workbench.core.errors import InputError, InputNotFound, InvalidArguments, StoreError
-from workbench.operations import context, image
+from workbench.operations import context, pixels
+from workbench.operations.image import colour, compose, geometry, inspection
 from workbench.values.refs import FileRef
 
 ORIENTATION = 0x0112
@@ -60,7 +61,7 @@ def test_a_thumbnail_is_what_pillow_makes(name: str):
     expected = original.copy()
     expected.thumbnail((100, 80), Image.Resampling.LANCZOS)
 
-    made = image.thumbnail(original, (100, 80))
+    made = geometry.thumbnail(original, (100, 80))
 
     assert same(made, expected)
     assert max(made.width - 100, made.height - 80) <= 0
@@ -69,14 +70,14 @@ def test_a_thumbnail_is_what_pillow_makes(name: str):
 def test_a_thumbnail_leaves_the_original_alone_and_never_enlarges(chelsea: Image.Image):
     before = chelsea.tobytes()
 
-    assert image.thumbnail(chelsea, (5000, 5000)).size == chelsea.size
-    image.thumbnail(chelsea, (10, 10))
+    assert geometry.thumbnail(chelsea, (5000, 5000)).size == chelsea.size
+    geometry.thumbnail(chelsea, (10, 10))
     assert chelsea.tobytes() == before
 
 
 def test_a_thumbnail_of_a_photograph_taken_upright_stands_upright(sideways: Path):
     with Image.open(sideways) as stored:
-        made = image.thumbnail(stored, (64, 64))
+        made = geometry.thumbnail(stored, (64, 64))
 
     assert stored.width > stored.height
     assert made.width < made.height
@@ -97,7 +98,7 @@ def test_every_orientation_is_undone(chelsea: Image.Image, orientation: int):
     stored = chelsea.copy()
     stored.getexif()[ORIENTATION] = orientation
 
-    made = image.resize(stored, (40, 50), resample="nearest")
+    made = geometry.resize(stored, (40, 50), resample="nearest")
 
     assert same(made, chelsea.transpose(undo).resize((40, 50), Image.Resampling.NEAREST))
 
@@ -106,29 +107,29 @@ def test_an_orientation_that_makes_no_sense_turns_nothing(chelsea: Image.Image):
     stored = chelsea.copy()
     stored.getexif()[ORIENTATION] = 99
 
-    assert image.thumbnail(stored, (1000, 1000)).size == chelsea.size
-    assert image.info(stored)["orientation"] == 1
+    assert geometry.thumbnail(stored, (1000, 1000)).size == chelsea.size
+    assert inspection.info(stored)["orientation"] == 1
 
 
 def test_an_exif_block_of_rubbish_turns_nothing(chelsea: Image.Image):
     stored = chelsea.copy()
     stored.info["exif"] = b"Exif\0\0rubbish"
 
-    assert image.thumbnail(stored, (64, 64)).width == 64
-    assert image.info(stored)["camera"] is None
+    assert geometry.thumbnail(stored, (64, 64)).width == 64
+    assert inspection.info(stored)["camera"] is None
 
 
 @pytest.mark.parametrize("resample", ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"])
-def test_a_resized_image_is_what_pillow_makes_with_every_filter(chelsea: Image.Image, resample: image.Resample):
+def test_a_resized_image_is_what_pillow_makes_with_every_filter(chelsea: Image.Image, resample: pixels.Resample):
     expected = chelsea.resize((123, 45), Image.Resampling[resample.upper()])
 
-    assert same(image.resize(chelsea, (123, 45), resample=resample), expected)
+    assert same(geometry.resize(chelsea, (123, 45), resample=resample), expected)
 
 
 def test_palettes_are_resized_in_their_colours(chelsea: Image.Image):
     palette = chelsea.quantize(64)
 
-    made = image.resize(palette, (30, 20))
+    made = geometry.resize(palette, (30, 20))
 
     assert same(made, palette.convert("RGB").resize((30, 20), Image.Resampling.BICUBIC))
 
@@ -138,14 +139,14 @@ def test_a_transparent_palette_keeps_its_transparency():
     palette.putpalette([255, 0, 0, 0, 255, 0])
     palette.info["transparency"] = 0
 
-    made = image.resize(palette, (4, 4))
+    made = geometry.resize(palette, (4, 4))
 
     assert made.mode == "RGBA"
     assert made.getchannel("A").getextrema() == (0, 0)
 
 
 def test_bilevel_images_are_resized_to_greys():
-    made = image.resize(Image.fromarray(np.eye(8, dtype=bool)), (4, 4), resample="box")
+    made = geometry.resize(Image.fromarray(np.eye(8, dtype=bool)), (4, 4), resample="box")
 
     assert made.mode == "L"
     assert made.getpixel((0, 0)) == 128
@@ -153,7 +154,7 @@ def test_bilevel_images_are_resized_to_greys():
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "CMYK", "I", "F", "I;16", "YCbCr", "HSV", "LAB"])
 def test_other_modes_stay_as_they_are(mode: str):
-    assert image.thumbnail(Image.new(mode, (64, 32)), (16, 16)).mode == mode
+    assert geometry.thumbnail(Image.new(mode, (64, 32)), (16, 16)).mode == mode
 
 
 @pytest.mark.parametrize(
@@ -169,19 +170,19 @@ def test_other_modes_stay_as_they_are(mode: str):
     ],
 )
 def test_a_size_that_makes_no_sense_is_refused_with_the_reason(chelsea: Image.Image, size: object, reason: str):
-    for function in (image.resize, image.thumbnail):
+    for function in (geometry.resize, geometry.thumbnail):
         with pytest.raises(InvalidArguments, match=reason):
             function(chelsea, size)  # type: ignore[operator]
 
 
 def test_an_image_without_pixels_is_refused():
     with pytest.raises(InvalidArguments, match="no pixels"):
-        image.thumbnail(Image.new("RGB", (0, 5)), (10, 10))
+        geometry.thumbnail(Image.new("RGB", (0, 5)), (10, 10))
 
 
 def test_an_unknown_filter_is_refused_with_those_there_are(chelsea: Image.Image):
     with pytest.raises(InvalidArguments, match="lanczos"):
-        image.resize(chelsea, (5, 5), resample="cubic")  # type: ignore[arg-type]
+        geometry.resize(chelsea, (5, 5), resample="cubic")  # type: ignore[arg-type]
 
 
 # --- rotate, crop, flip, grayscale ------------------------------------------------------------------
@@ -192,66 +193,66 @@ def test_an_unknown_filter_is_refused_with_those_there_are(chelsea: Image.Image)
 def test_a_rotated_image_is_what_pillow_makes(chelsea: Image.Image, angle: float, expand: bool):
     expected = chelsea.rotate(angle, Image.Resampling.BICUBIC, expand)
 
-    assert same(image.rotate(chelsea, angle, expand=expand), expected)
+    assert same(geometry.rotate(chelsea, angle, expand=expand), expected)
 
 
 def test_quarter_turns_lose_nothing(chelsea: Image.Image):
     turned = chelsea
     for _ in range(4):
-        turned = image.rotate(turned, 90, expand=True)
+        turned = geometry.rotate(turned, 90, expand=True)
 
     assert same(turned, chelsea)
 
 
 def test_the_corners_of_a_turned_image_have_the_fill_colour(chelsea: Image.Image):
-    assert image.rotate(chelsea, 45, expand=True, fillcolor="#ff0000").getpixel((0, 0)) == (255, 0, 0)
-    assert image.rotate(chelsea.convert("L"), 45, expand=True, fillcolor=7).getpixel((0, 0)) == 7
+    assert geometry.rotate(chelsea, 45, expand=True, fillcolor="#ff0000").getpixel((0, 0)) == (255, 0, 0)
+    assert geometry.rotate(chelsea.convert("L"), 45, expand=True, fillcolor=7).getpixel((0, 0)) == 7
 
 
 @pytest.mark.parametrize("fillcolor", ["no colour", "#12", (1, 2, 999), (1, 2)])
-def test_a_fill_colour_that_is_none_is_refused(chelsea: Image.Image, fillcolor: image.Color):
+def test_a_fill_colour_that_is_none_is_refused(chelsea: Image.Image, fillcolor: pixels.Color):
     with pytest.raises(InvalidArguments, match="fillcolor"):
-        image.rotate(chelsea, 45, fillcolor=fillcolor)
+        geometry.rotate(chelsea, 45, fillcolor=fillcolor)
 
 
 @pytest.mark.parametrize("angle", [float("nan"), float("inf")])
 def test_an_angle_that_is_none_is_refused(chelsea: Image.Image, angle: float):
     with pytest.raises(InvalidArguments, match="angle"):
-        image.rotate(chelsea, angle)
+        geometry.rotate(chelsea, angle)
 
 
 def test_a_filter_that_cannot_turn_is_refused(chelsea: Image.Image):
     with pytest.raises(InvalidArguments, match="bicubic"):
-        image.rotate(chelsea, 3, resample="lanczos")  # type: ignore[arg-type]
+        geometry.rotate(chelsea, 3, resample="lanczos")  # type: ignore[arg-type]
 
 
 def test_a_crop_is_what_pillow_cuts(chelsea: Image.Image):
-    assert same(image.crop(chelsea, (10, 20, 110, 70)), chelsea.crop((10, 20, 110, 70)))
+    assert same(geometry.crop(chelsea, (10, 20, 110, 70)), chelsea.crop((10, 20, 110, 70)))
 
 
 @pytest.mark.parametrize("box", [(10, 10, 10, 20), (20, 10, 10, 20), (-1, 0, 5, 5), (0, 0, 100_000, 5)])
 def test_a_box_beyond_the_image_is_refused(chelsea: Image.Image, box: tuple[int, int, int, int]):
     with pytest.raises(InvalidArguments, match=f"{chelsea.width} × {chelsea.height}"):
-        image.crop(chelsea, box)
+        geometry.crop(chelsea, box)
 
 
 def test_flipping_twice_gives_the_image_back(chelsea: Image.Image):
     for direction in ("horizontal", "vertical"):
-        once = image.flip(chelsea, direction)  # type: ignore[arg-type]
+        once = geometry.flip(chelsea, direction)  # type: ignore[arg-type]
         assert not same(once, chelsea)
-        assert same(image.flip(once, direction), chelsea)  # type: ignore[arg-type]
+        assert same(geometry.flip(once, direction), chelsea)  # type: ignore[arg-type]
 
 
 def test_a_grey_image_has_pillows_luma_and_keeps_its_alpha(chelsea: Image.Image):
-    assert same(image.grayscale(chelsea), chelsea.convert("L"))
-    assert image.grayscale(loaded("logo.png")).mode == "LA"
+    assert same(colour.grayscale(chelsea), chelsea.convert("L"))
+    assert colour.grayscale(loaded("logo.png")).mode == "LA"
 
 
 # --- info -------------------------------------------------------------------------------------------
 
 
 def test_the_info_of_a_file_tells_what_it_is(sideways: Path):
-    told = image.info(FileRef(str(sideways), "sideways.jpg"))
+    told = inspection.info(FileRef(str(sideways), "sideways.jpg"))
 
     assert told == {
         "format": "JPEG",
@@ -270,14 +271,14 @@ def test_the_info_of_a_file_tells_what_it_is(sideways: Path):
 
 
 def test_the_info_of_an_animation_counts_its_frames():
-    told = image.info(FileRef(str(photograph("no_time_for_that_tiny.gif")), "a.gif"))
+    told = inspection.info(FileRef(str(photograph("no_time_for_that_tiny.gif")), "a.gif"))
 
     assert told["format"] == "GIF"
     assert told["frames"] > 1
 
 
 def test_the_info_of_an_image_in_memory_knows_no_file():
-    told = image.info(Image.new("RGBA", (3, 4)))
+    told = inspection.info(Image.new("RGBA", (3, 4)))
 
     assert (told["format"], told["bytes"], told["width"], told["height"], told["alpha"]) == (None, None, 3, 4, True)
 
@@ -287,9 +288,9 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path):
     path.write_bytes(b"no image")
 
     with pytest.raises(InputError, match=r"holiday\.png is not an image"):
-        image.info(FileRef(str(path), "holiday.png"))
+        inspection.info(FileRef(str(path), "holiday.png"))
     with pytest.raises(InputNotFound, match="missing"):
-        image.info(FileRef(str(tmp_path / "missing.png"), "missing.png"))
+        inspection.info(FileRef(str(tmp_path / "missing.png"), "missing.png"))
 
 
 # --- contact sheet ----------------------------------------------------------------------------------
@@ -299,7 +300,7 @@ def test_a_contact_sheet_holds_each_image_in_its_cell():
     names = ["red", "lime", "blue", "yellow", "cyan"]
     images = [Image.new("RGB", (200, 100), name) for name in names]
 
-    sheet = image.contact_sheet(images, columns=2, size=(40, 40), margin=10, background="black")
+    sheet = compose.contact_sheet(images, columns=2, size=(40, 40), margin=10, background="black")
 
     assert (sheet.mode, sheet.size) == ("RGB", (110, 160))
     centres = [(30, 30), (80, 30), (30, 80), (80, 80), (30, 130)]
@@ -314,13 +315,13 @@ def test_a_contact_sheet_of_photographs_in_every_mode_has_room_for_all():
     photographs = [loaded(name) for name in ("astronaut.png", "camera.png", "logo.png", "horse.png", "rocket.jpg")]
     odd = [Image.new(mode, (50, 50)) for mode in ("1", "P", "PA", "CMYK", "I", "F", "I;16", "LAB", "HSV", "LA")]
 
-    sheet = image.contact_sheet(photographs + odd, columns=4)
+    sheet = compose.contact_sheet(photographs + odd, columns=4)
 
     assert sheet.size == (8 + 4 * 168, 8 + 4 * 168)
 
 
 def test_transparent_images_show_the_sheets_background():
-    sheet = image.contact_sheet([Image.new("RGBA", (10, 10))], size=(10, 10), margin=0, background="#102030")
+    sheet = compose.contact_sheet([Image.new("RGBA", (10, 10))], size=(10, 10), margin=0, background="#102030")
 
     assert sheet.getcolors() == [(100, (0x10, 0x20, 0x30))]
 
@@ -329,14 +330,14 @@ def test_deep_greys_keep_their_order_on_a_sheet():
     deep = Image.fromarray(np.array([[0, 32768], [32768, 65535]], dtype="uint16"))
     floats = Image.fromarray(np.array([[-1.0, np.nan], [0.0, 1.0]], dtype="float32"))
 
-    sheet = image.contact_sheet([deep, floats], size=(2, 2), margin=0)
+    sheet = compose.contact_sheet([deep, floats], size=(2, 2), margin=0)
 
     assert np.asarray(sheet)[:, :, 0].tolist() == [[0, 128, 0, 0], [128, 255, 127, 255]]
 
 
 @pytest.mark.parametrize(("background", "ink"), [("white", 0), ("black", 255)])
 def test_labels_are_written_below_in_ink_that_can_be_seen(background: str, ink: int):
-    sheet = image.contact_sheet(
+    sheet = compose.contact_sheet(
         [Image.new("RGB", (60, 60), "grey")], size=(60, 60), background=background, labels=["mm"]
     )
     strip = np.asarray(sheet.convert("L"))[68:84]
@@ -346,7 +347,7 @@ def test_labels_are_written_below_in_ink_that_can_be_seen(background: str, ink: 
 
 
 def test_a_long_label_stays_within_its_cell():
-    sheet = image.contact_sheet([Image.new("RGB", (60, 60))], size=(60, 60), margin=8, labels=["a long label " * 20])
+    sheet = compose.contact_sheet([Image.new("RGB", (60, 60))], size=(60, 60), margin=8, labels=["a long label " * 20])
     strip = np.asarray(sheet.convert("L"))[68:84]
 
     assert strip[:, :8].min() == 255
@@ -355,7 +356,7 @@ def test_a_long_label_stays_within_its_cell():
 
 def test_a_sideways_photograph_stands_upright_on_a_sheet(sideways: Path):
     with Image.open(sideways) as stored:
-        sheet = image.contact_sheet([stored], size=(90, 90), margin=0, background="white")
+        sheet = compose.contact_sheet([stored], size=(90, 90), margin=0, background="white")
 
     assert sheet.getpixel((2, 45)) == (255, 255, 255)
     assert sheet.getpixel((45, 2)) != (255, 255, 255)
@@ -374,7 +375,7 @@ def test_a_sideways_photograph_stands_upright_on_a_sheet(sideways: Path):
 )
 def test_a_sheet_that_makes_no_sense_is_refused(arguments: dict[str, object], reason: str):
     with pytest.raises(InvalidArguments, match=reason):
-        image.contact_sheet(**{"images": [Image.new("L", (5, 5))], **arguments})  # type: ignore[arg-type]
+        compose.contact_sheet(**{"images": [Image.new("L", (5, 5))], **arguments})  # type: ignore[arg-type]
 
 
 # --- around them ------------------------------------------------------------------------------------
@@ -394,7 +395,7 @@ def test_a_reference_is_resolved_by_the_attempt_it_runs_in(tmp_path: Path):
     ref = FileRef("store:sha256/aa/bb", "camera.png")
 
     with context.attempt(tmp_path / "scratch", lambda ref: photograph(ref.name)):
-        assert image.info(ref)["width"] == 512
+        assert inspection.info(ref)["width"] == 512
 
 
 def test_an_output_is_complete_or_absent(tmp_path: Path):

@@ -1,16 +1,14 @@
-"""The image family: pictures in, pictures out. What they share about modes and sizes is in `pixels`."""
+"""Image operations that move pixels: sizes, boxes, angles, sides. What they share is in `operations.pixels`."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from workbench.core.errors import InputError, InvalidArguments
-from workbench.operations import context, pixels
+from workbench.core.errors import InvalidArguments
+from workbench.operations import pixels
 from workbench.operations.pixels import Color, Resample, RotateResample
 from workbench.operations.registry import operation
-from workbench.values.refs import FileRef
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -210,161 +208,3 @@ def flip(image: Image, direction: Literal["horizontal", "vertical"] = "horizonta
     if direction not in ways:
         raise InvalidArguments(f"direction: takes 'horizontal' or 'vertical', got {direction!r}")
     return pixels.upright(image).transpose(ways[direction])
-
-
-@operation("image.grayscale")
-def grayscale(image: Image) -> Image:
-    """Take the colour out of an image.
-
-    Parameters
-    ----------
-    image
-        It is turned upright first, as its EXIF orientation says.
-
-    Returns
-    -------
-    PIL.Image.Image
-        Grey (`L`), with alpha where the image has any (`LA`). The luma is ITU-R 601-2's, as in Pillow.
-
-    Examples
-    --------
-    >>> from PIL import Image
-    >>> grayscale(Image.new("RGB", (1, 1), "red")).getpixel((0, 0))
-    76
-    """
-    ready = pixels.displayable(pixels.upright(image))
-    return ready.convert("LA" if pixels.has_alpha(ready) else "L")
-
-
-@operation("image.info")
-def info(image: FileRef | Image) -> dict[str, Any]:
-    """Tell what an image is, without decoding it where it is a file.
-
-    Parameters
-    ----------
-    image
-        A file, or an image in memory.
-
-    Returns
-    -------
-    dict
-        `format`, `mode`, `width` and `height` as stored (before any turning), `frames`, `bytes` (of the file; None in
-        memory), `orientation` (EXIF, 1 for upright, 2 to 8), `dpi` (horizontal and vertical, or None), `alpha`,
-        `icc_profile` (its description, or None), `taken_at`, `camera` (from EXIF, as written there, or None).
-
-    Raises
-    ------
-    InputError
-        If the file isn't an image of a known format.
-
-    Examples
-    --------
-    >>> from PIL import Image
-    >>> info(Image.new("RGB", (640, 480)))["width"]
-    640
-    """
-    from PIL.Image import Image as PillowImage
-
-    if isinstance(image, PillowImage):
-        return _described(image, None)
-    path = context.input_path(image)
-    with pixels.opened(path, getattr(image, "name", path.name)) as picture:
-        return _described(picture, path.stat().st_size)
-
-
-def _described(image: Image, size: int | None) -> dict[str, Any]:
-    from PIL.ExifTags import Base
-
-    try:
-        exif: Any = image.getexif()
-    except Exception:  # what a camera wrote breaks Pillow's parser in many ways
-        exif = {}
-    try:
-        frames = getattr(image, "n_frames", 1)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise InputError(f"the image's frames can't be counted: {error}. It is damaged: get the file again") from error
-    camera = " ".join(str(exif[tag]).strip("\0 ") for tag in (Base.Make, Base.Model) if exif.get(tag))
-    return {
-        "format": image.format,
-        "mode": image.mode,
-        "width": image.width,
-        "height": image.height,
-        "frames": frames,
-        "bytes": size,
-        "orientation": pixels.orientation(image),
-        "dpi": _dpi(image),
-        "alpha": pixels.has_alpha(image),
-        "icc_profile": _profile_name(image),
-        "taken_at": str(exif[Base.DateTime]) if exif.get(Base.DateTime) else None,
-        "camera": camera or None,
-    }
-
-
-def _dpi(image: Image) -> list[float] | None:
-    with contextlib.suppress(KeyError, TypeError, ValueError, ZeroDivisionError):
-        horizontal, vertical = (round(float(part), 3) for part in image.info["dpi"])
-        if math.isfinite(horizontal) and math.isfinite(vertical):
-            return [horizontal, vertical]
-    return None
-
-
-def _profile_name(image: Image) -> str | None:
-    from io import BytesIO
-
-    from PIL import ImageCms
-
-    profile = image.info.get("icc_profile")
-    if not profile:
-        return None
-    try:
-        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).strip()
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return "unreadable"
-
-
-@operation("image.contact_sheet")
-def contact_sheet(
-    images: list[Image],
-    *,
-    columns: int = 4,
-    size: tuple[int, int] = (160, 160),
-    margin: int = 8,
-    background: Color = "white",
-    labels: list[str] | None = None,
-) -> Image:
-    """Lay many images out on one sheet, row by row.
-
-    Parameters
-    ----------
-    images
-        Each is turned upright, as its EXIF orientation says, shrunk to fit its cell and centred there.
-    columns
-        How many stand in a row.
-    size
-        Width and height in pixels that an image may take up.
-    margin
-        Pixels around and between the cells.
-    background
-        The sheet's colour, which shows through transparent images.
-    labels
-        A line of text under each image, shortened to fit.
-
-    Returns
-    -------
-    PIL.Image.Image
-        RGB. 16-bit images are divided by 256, floats stretched from their darkest to their brightest pixel.
-
-    Raises
-    ------
-    InvalidArguments
-        If there are no images, labels are too few or too many, or a size isn't sane.
-
-    Examples
-    --------
-    >>> from PIL import Image
-    >>> contact_sheet([Image.new("RGB", (640, 480))] * 5, columns=3, size=(100, 100), margin=10).size
-    (340, 230)
-    """
-    from workbench.operations import sheets
-
-    return sheets.contact_sheet(images, columns=columns, size=size, margin=margin, background=background, labels=labels)

@@ -1,0 +1,175 @@
+"""Data operations that choose rows and columns, and put them in order."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.core.errors import InvalidArguments
+from workbench.operations.data.columns import Columns, known
+from workbench.operations.registry import operation
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+
+@operation("data.head")
+def head(data: DataFrame, n: int = 5) -> DataFrame:
+    """Return the first `n` rows; with a negative `n`, all but the last `-n`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> len(head(pd.DataFrame({"a": range(9)}), 2))
+    2
+    """
+    return data.head(n)
+
+
+@operation("data.select")
+def select(data: DataFrame, columns: list[str]) -> DataFrame:
+    """Return these columns, in this order.
+
+    Raises
+    ------
+    InvalidArguments
+        If there is no such column: names the ones that come close.
+    """
+    return data[known(data, columns)]
+
+
+@operation("data.sort")
+def sort(
+    data: DataFrame,
+    by: Columns,
+    *,
+    ascending: bool | list[bool] = True,
+    na_position: Literal["first", "last"] = "last",
+    ignore_index: bool = False,
+) -> DataFrame:
+    """Sort rows by one or more columns; rows that are equal keep their order.
+
+    Raises
+    ------
+    InvalidArguments
+        If a column isn't known or holds values that can't be compared, or `ascending` has another length than `by`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> sort(pd.DataFrame({"a": [3, 1, 2]}), "a", ascending=False)["a"].tolist()
+    [3, 2, 1]
+    """
+    keys = known(data, by)
+    if isinstance(ascending, list) and len(ascending) != len(keys):
+        raise InvalidArguments(f"ascending takes one value for each of {len(keys)} columns, got {len(ascending)}")
+    try:
+        return data.sort_values(
+            keys, ascending=ascending, na_position=na_position, ignore_index=ignore_index, kind="stable"
+        )
+    except TypeError as error:
+        raise InvalidArguments(f"a column holds values that can't be compared: {error}") from error
+
+
+Condition = Sequence[Any]
+
+
+@operation("data.filter")
+def filter(data: DataFrame, filters: list[Any]) -> DataFrame:  # noqa: A001 - the operation's name in pandas and Parquet
+    """Return the rows that match, as `pandas.read_parquet(filters=…)` would.
+
+    Parameters
+    ----------
+    data
+        Any table.
+    filters
+        Conditions `(column, op, value)`, all of which must hold; or a list of such lists, one of which must
+        (disjunctive normal form). `op` is `==`, `=`, `!=`, `<`, `<=`, `>`, `>=`, `in` or `not in`; the latter two take
+        a list. A missing value matches nothing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The matching rows, with their index.
+
+    Raises
+    ------
+    InvalidArguments
+        If a condition isn't one, a column isn't known, or a value doesn't fit its column's type.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]})
+    >>> filter(frame, [("a", ">", 1), ("b", "in", ["x", "y"])])["a"].tolist()
+    [2]
+    """
+    if not filters:
+        raise InvalidArguments("filters takes at least one condition (column, op, value)")
+    groups = [filters] if _is_condition(filters[0]) else filters
+    matches: Any = None
+    for group in groups:
+        every: Any = None
+        for condition in _conditions(group):
+            holds = _holds(data, condition)
+            every = holds if every is None else every & holds
+        matches = every if matches is None else matches | every
+    kept: DataFrame = data[matches]
+    return kept
+
+
+def _is_condition(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3 and isinstance(value[0], str)
+
+
+def _conditions(group: Any) -> Iterable[Condition]:
+    if not isinstance(group, list | tuple) or not group:
+        raise InvalidArguments(f"filters takes conditions (column, op, value), or lists of them, got {group!r}")
+    for condition in group:
+        if not _is_condition(condition) or condition[1] not in (*_COMPARISONS, "in", "not in"):
+            known = ", ".join((*_COMPARISONS, "in", "not in"))
+            raise InvalidArguments(f"{condition!r} is not a condition (column, op, value) with one of {known}")
+        yield condition
+
+
+_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def _holds(data: DataFrame, condition: Condition) -> Any:
+    name, op, value = condition
+    column = data[known(data, name)[0]]
+    if op in ("in", "not in"):
+        if not isinstance(value, list | tuple):
+            raise InvalidArguments(f"{op!r} takes a list of values for column {name!r}, got {value!r}")
+        for each in value:
+            _check_fits(column, each, condition)
+        inside = column.isin(list(value))
+        return (inside if op == "in" else ~inside) & column.notna()
+    _check_fits(column, value, condition)
+    try:
+        return _COMPARISONS[op](column, value).fillna(False).astype(bool) & column.notna()
+    except (TypeError, ValueError) as error:
+        raise InvalidArguments(
+            f"column {name!r} holds {column.dtype}, which {op!r} can't compare with {value!r} ({type(value).__name__})"
+        ) from error
+
+
+def _check_fits(column: Series[Any], value: Any, condition: Condition) -> None:
+    """Raise where a number would be held against text: pandas finds them unequal, and so says nothing."""
+    from pandas.api.types import is_numeric_dtype, is_string_dtype
+
+    text = isinstance(value, str)
+    if value is not None and (is_numeric_dtype(column.dtype) if text else is_string_dtype(column)):
+        raise InvalidArguments(
+            f"column {condition[0]!r} holds {column.dtype}, which {condition[1]!r} can't compare with {value!r} "
+            f"({type(value).__name__})"
+        )

@@ -1,0 +1,64 @@
+"""Data operations that tell what a table holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.core.errors import InvalidArguments
+from workbench.operations.registry import operation
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+
+@operation("data.profile")
+def profile(data: DataFrame) -> DataFrame:
+    """Describe each column in a row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per column, named by it: `dtype`, `count` (values that aren't missing), `missing`, `unique` (None for a
+        column of lists or dicts), `top` (the most frequent value, as text) and `freq` (how often it occurs); for
+        numbers also `mean`, `std`, `min`, `25%`, `50%`, `75%` and `max`, as floats.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> profile(pd.DataFrame({"a": [1, 1, None]})).loc["a", "missing"]
+    np.int64(1)
+    """
+    import pandas as pd
+
+    if data.columns.empty:
+        raise InvalidArguments("data has no columns to describe")
+    rows = [_column_profile(data.iloc[:, position]) for position in range(data.shape[1])]
+    return pd.DataFrame(rows, index=pd.Index(data.columns, name="column"))
+
+
+def _column_profile(column: Series[Any]) -> dict[str, Any]:
+    import numpy as np
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    row: dict[str, Any] = {"dtype": str(column.dtype), "count": int(column.count())}
+    row["missing"] = len(column) - row["count"]
+    try:
+        counts = column.value_counts()
+    except TypeError:  # unhashable values
+        row |= {"unique": None, "top": None, "freq": None}
+    else:
+        row["unique"] = len(counts)
+        row["top"], row["freq"] = (str(counts.index[0]), int(counts.iloc[0])) if len(counts) else (None, None)
+    numeric = is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype) and column.dtype.kind != "c"
+    with np.errstate(invalid="ignore"):  # the spread of infinite values is none
+        described: Any = column.astype("float64").describe() if numeric else {}
+    return row | {name: described.get(name) for name in ("mean", "std", "min", "25%", "50%", "75%", "max")}
+
+
+@operation("data.describe")
+def describe(data: DataFrame, *, include: Literal["all"] | None = None) -> DataFrame:
+    """Return what `pandas.DataFrame.describe` does: counts, means and quartiles, a column for each."""
+    try:
+        return data.describe(include=include)
+    except ValueError as error:
+        raise InvalidArguments(f"data can't be described: {error}") from error
