@@ -11,7 +11,7 @@ from PIL import Image, ImageChops
 
 from workbench.core.errors import InputError, InputNotFound, InvalidArguments, StoreError
 from workbench.operations import context, pixels
-from workbench.operations.image import colour, compose, geometry, inspection
+from workbench.operations.image import colour, compose, geometry, inspection, sizes
 from workbench.values.refs import FileRef
 
 ORIENTATION = 0x0112
@@ -61,7 +61,7 @@ def test_a_thumbnail_is_what_pillow_makes(name: str):
     expected = original.copy()
     expected.thumbnail((100, 80), Image.Resampling.LANCZOS)
 
-    made = geometry.thumbnail(original, (100, 80))
+    made = sizes.thumbnail(original, (100, 80))
 
     assert same(made, expected)
     assert max(made.width - 100, made.height - 80) <= 0
@@ -70,14 +70,14 @@ def test_a_thumbnail_is_what_pillow_makes(name: str):
 def test_a_thumbnail_leaves_the_original_alone_and_never_enlarges(chelsea: Image.Image):
     before = chelsea.tobytes()
 
-    assert geometry.thumbnail(chelsea, (5000, 5000)).size == chelsea.size
-    geometry.thumbnail(chelsea, (10, 10))
+    assert sizes.thumbnail(chelsea, (5000, 5000)).size == chelsea.size
+    sizes.thumbnail(chelsea, (10, 10))
     assert chelsea.tobytes() == before
 
 
 def test_a_thumbnail_of_a_photograph_taken_upright_stands_upright(sideways: Path):
     with Image.open(sideways) as stored:
-        made = geometry.thumbnail(stored, (64, 64))
+        made = sizes.thumbnail(stored, (64, 64))
 
     assert stored.width > stored.height
     assert made.width < made.height
@@ -98,7 +98,7 @@ def test_every_orientation_is_undone(chelsea: Image.Image, orientation: int):
     stored = chelsea.copy()
     stored.getexif()[ORIENTATION] = orientation
 
-    made = geometry.resize(stored, (40, 50), resample="nearest")
+    made = sizes.resize(stored, (40, 50), resample="nearest")
 
     assert same(made, chelsea.transpose(undo).resize((40, 50), Image.Resampling.NEAREST))
 
@@ -107,7 +107,7 @@ def test_an_orientation_that_makes_no_sense_turns_nothing(chelsea: Image.Image):
     stored = chelsea.copy()
     stored.getexif()[ORIENTATION] = 99
 
-    assert geometry.thumbnail(stored, (1000, 1000)).size == chelsea.size
+    assert sizes.thumbnail(stored, (1000, 1000)).size == chelsea.size
     assert inspection.info(stored)["orientation"] == 1
 
 
@@ -115,7 +115,7 @@ def test_an_exif_block_of_rubbish_turns_nothing(chelsea: Image.Image):
     stored = chelsea.copy()
     stored.info["exif"] = b"Exif\0\0rubbish"
 
-    assert geometry.thumbnail(stored, (64, 64)).width == 64
+    assert sizes.thumbnail(stored, (64, 64)).width == 64
     assert inspection.info(stored)["camera"] is None
 
 
@@ -123,13 +123,13 @@ def test_an_exif_block_of_rubbish_turns_nothing(chelsea: Image.Image):
 def test_a_resized_image_is_what_pillow_makes_with_every_filter(chelsea: Image.Image, resample: pixels.Resample):
     expected = chelsea.resize((123, 45), Image.Resampling[resample.upper()])
 
-    assert same(geometry.resize(chelsea, (123, 45), resample=resample), expected)
+    assert same(sizes.resize(chelsea, (123, 45), resample=resample), expected)
 
 
 def test_palettes_are_resized_in_their_colours(chelsea: Image.Image):
     palette = chelsea.quantize(64)
 
-    made = geometry.resize(palette, (30, 20))
+    made = sizes.resize(palette, (30, 20))
 
     assert same(made, palette.convert("RGB").resize((30, 20), Image.Resampling.BICUBIC))
 
@@ -139,14 +139,14 @@ def test_a_transparent_palette_keeps_its_transparency():
     palette.putpalette([255, 0, 0, 0, 255, 0])
     palette.info["transparency"] = 0
 
-    made = geometry.resize(palette, (4, 4))
+    made = sizes.resize(palette, (4, 4))
 
     assert made.mode == "RGBA"
     assert made.getchannel("A").getextrema() == (0, 0)
 
 
 def test_bilevel_images_are_resized_to_greys():
-    made = geometry.resize(Image.fromarray(np.eye(8, dtype=bool)), (4, 4), resample="box")
+    made = sizes.resize(Image.fromarray(np.eye(8, dtype=bool)), (4, 4), resample="box")
 
     assert made.mode == "L"
     assert made.getpixel((0, 0)) == 128
@@ -154,7 +154,7 @@ def test_bilevel_images_are_resized_to_greys():
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "CMYK", "I", "F", "I;16", "YCbCr", "HSV", "LAB"])
 def test_other_modes_stay_as_they_are(mode: str):
-    assert geometry.thumbnail(Image.new(mode, (64, 32)), (16, 16)).mode == mode
+    assert sizes.thumbnail(Image.new(mode, (64, 32)), (16, 16)).mode == mode
 
 
 @pytest.mark.parametrize(
@@ -170,19 +170,19 @@ def test_other_modes_stay_as_they_are(mode: str):
     ],
 )
 def test_a_size_that_makes_no_sense_is_refused_with_the_reason(chelsea: Image.Image, size: object, reason: str):
-    for function in (geometry.resize, geometry.thumbnail):
+    for function in (sizes.resize, sizes.thumbnail):
         with pytest.raises(InvalidArguments, match=reason):
             function(chelsea, size)  # type: ignore[operator]
 
 
 def test_an_image_without_pixels_is_refused():
     with pytest.raises(InvalidArguments, match="no pixels"):
-        geometry.thumbnail(Image.new("RGB", (0, 5)), (10, 10))
+        sizes.thumbnail(Image.new("RGB", (0, 5)), (10, 10))
 
 
 def test_an_unknown_filter_is_refused_with_those_there_are(chelsea: Image.Image):
     with pytest.raises(InvalidArguments, match="lanczos"):
-        geometry.resize(chelsea, (5, 5), resample="cubic")  # type: ignore[arg-type]
+        sizes.resize(chelsea, (5, 5), resample="cubic")  # type: ignore[arg-type]
 
 
 # --- rotate, crop, flip, grayscale ------------------------------------------------------------------

@@ -48,7 +48,7 @@ def orientation(image: Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def resampling(name: str) -> Resampling:
+def resampling(name: str, what: str = "resample") -> Resampling:
     """Return Pillow's filter of this name.
 
     Raises
@@ -62,7 +62,7 @@ def resampling(name: str) -> Resampling:
         return Resampling[name.upper()]
     except KeyError:
         raise InvalidArguments(
-            f"resample: takes one of {', '.join(each.name.lower() for each in Resampling)}, got {name!r}"
+            f"{what}: takes one of {', '.join(each.name.lower() for each in Resampling)}, got {name!r}"
         ) from None
 
 
@@ -70,9 +70,11 @@ def resamplable(image: Image) -> Image:
     """Return the image in a mode whose pixels can be averaged.
 
     Palettes become RGB, or RGBA where they hold transparency, and bilevel images grey: Pillow would fall back to the
-    nearest neighbour for both.
+    nearest neighbour for both. 16-bit greys get this machine's order of bytes.
     """
     match image.mode:
+        case "I;16B" | "I;16L" | "I;16N":  # a TIFF's, say, which much of Pillow can't work on
+            return image.convert("I").convert("I;16")
         case "P" | "PA":
             return image.convert("RGBA" if has_alpha(image) else "RGB")
         case "1":
@@ -117,7 +119,10 @@ def check_not_empty(image: Image) -> Image:
 
 
 def color(value: Any, mode: str, what: str) -> Any:
-    """Return a colour as pixels of this mode.
+    """Return a colour as one pixel of this mode.
+
+    A number is a grey, three of them are opaque where the mode has alpha. In 16 bits a name's grey is scaled; numbers
+    there, and in 32 bits and floats, are taken as they are.
 
     Raises
     ------
@@ -127,21 +132,45 @@ def color(value: Any, mode: str, what: str) -> Any:
     from PIL import Image as pillow  # noqa: N813 - the module, beside the class
     from PIL import ImageColor
 
-    bands = pillow.getmodebands(mode)
     try:
         if isinstance(value, str):
-            return ImageColor.getcolor(value, mode if mode in ("L", "LA", "RGB", "RGBA", "HSV") else _PLAIN[bands])
+            if mode in _NAMED:
+                return ImageColor.getcolor(value, mode)
+            if mode in _DEEPEST:
+                return ImageColor.getcolor(value, "L") * (257 if mode == "I;16" else 1)
+            return pillow.new("RGB", (1, 1), ImageColor.getrgb(value)[:3]).convert(mode).getpixel((0, 0))
         values = (value,) if isinstance(value, int) else tuple(value)
-        if len(values) in (1, bands) and all(isinstance(part, int) and 0 <= part <= 255 for part in values):
-            return value if isinstance(value, int) else values if len(values) == bands else values[0]
+        low, high = _DEEPEST.get(mode, (0, 255))
+        if all(isinstance(part, int) and low <= part <= high for part in values):
+            return _pixel(values, mode)
     except (KeyError, ValueError, TypeError, AttributeError):
         pass
     raise InvalidArguments(
-        f"{what}: {value!r} is not a colour: take a name as in CSS ('white'), '#rrggbb', or numbers from 0 to 255"
+        f"{what}: {value!r} is not a colour of mode {mode}: take a name as in CSS ('white'), '#rrggbb', or numbers "
+        f"from {' to '.join(map(str, _DEEPEST.get(mode, (0, 255))))}"
     )
 
 
-_PLAIN = {1: "L", 2: "LA", 3: "RGB"}
+_NAMED = ("L", "LA", "RGB", "RGBA", "HSV")
+_DEEPEST = {"I;16": (0, 65_535), "I": (-(2**31), 2**31 - 1), "F": (-(2**31), 2**31 - 1)}
+
+
+def _pixel(values: tuple[int, ...], mode: str) -> int | tuple[int, ...]:
+    from PIL import Image as pillow  # noqa: N813 - as above
+
+    bands = pillow.getmodebands(mode)
+    if len(values) == 1 and mode in ("RGB", "RGBA", "LA"):
+        values *= min(bands, 3) if mode != "LA" else 1
+    if len(values) == bands - 1 and mode in ("RGBA", "LA"):
+        values = (*values, 255)
+    if len(values) != bands:
+        raise ValueError("too few or too many")
+    return values if bands > 1 else values[0]
+
+
+def blank(mode: str) -> Any:
+    """Return the pixel that is nothing: black, and transparent where there is alpha."""
+    return color("black", mode, "blank") if mode in ("CMYK", "YCbCr", "LAB") else 0
 
 
 def displayable(image: Image) -> Image:
