@@ -13,7 +13,9 @@ MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"
 BANDS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 ORIENTATION = 0x0112
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-WIDE = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+SWAPPED = (  # where red is blue, and blue is red
+    SRGB.replace(b"rXYZ", b"tmp ").replace(b"bXYZ", b"rXYZ").replace(b"tmp ", b"bXYZ").replace(b"\0s\0R", b"\0S\0w")
+)
 
 
 def photograph(name: str) -> Path:
@@ -26,6 +28,7 @@ def photograph(name: str) -> Path:
 def chelsea() -> Image.Image:
     with Image.open(photograph("chelsea.png")) as picture:
         picture.load()
+        picture.info.clear()  # an sRGB profile, among others
         return picture
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops
 
 from workbench.core.errors import InputError, InputNotFound, InvalidArguments, StoreError
 from workbench.operations import context, pixels
-from workbench.operations.image import colour, compose, geometry, inspection, sizes
+from workbench.operations.image import colour, compose, geometry, inspection, sizes, thumbnails
 from workbench.values.refs import FileRef
 
 ORIENTATION = 0x0112
@@ -61,7 +61,7 @@ def test_a_thumbnail_is_what_pillow_makes(name: str):
     expected = original.copy()
     expected.thumbnail((100, 80), Image.Resampling.LANCZOS)
 
-    made = sizes.thumbnail(original, (100, 80))
+    made = thumbnails.thumbnail(original, (100, 80))
 
     assert same(made, expected)
     assert max(made.width - 100, made.height - 80) <= 0
@@ -70,14 +70,14 @@ def test_a_thumbnail_is_what_pillow_makes(name: str):
 def test_a_thumbnail_leaves_the_original_alone_and_never_enlarges(chelsea: Image.Image):
     before = chelsea.tobytes()
 
-    assert sizes.thumbnail(chelsea, (5000, 5000)).size == chelsea.size
-    sizes.thumbnail(chelsea, (10, 10))
+    assert thumbnails.thumbnail(chelsea, (5000, 5000)).size == chelsea.size
+    thumbnails.thumbnail(chelsea, (10, 10))
     assert chelsea.tobytes() == before
 
 
 def test_a_thumbnail_of_a_photograph_taken_upright_stands_upright(sideways: Path):
     with Image.open(sideways) as stored:
-        made = sizes.thumbnail(stored, (64, 64))
+        made = thumbnails.thumbnail(stored, (64, 64))
 
     assert stored.width > stored.height
     assert made.width < made.height
@@ -107,7 +107,7 @@ def test_an_orientation_that_makes_no_sense_turns_nothing(chelsea: Image.Image):
     stored = chelsea.copy()
     stored.getexif()[ORIENTATION] = 99
 
-    assert sizes.thumbnail(stored, (1000, 1000)).size == chelsea.size
+    assert thumbnails.thumbnail(stored, (1000, 1000)).size == chelsea.size
     assert inspection.info(stored)["orientation"] == 1
 
 
@@ -115,7 +115,7 @@ def test_an_exif_block_of_rubbish_turns_nothing(chelsea: Image.Image):
     stored = chelsea.copy()
     stored.info["exif"] = b"Exif\0\0rubbish"
 
-    assert sizes.thumbnail(stored, (64, 64)).width == 64
+    assert thumbnails.thumbnail(stored, (64, 64)).width == 64
     assert inspection.info(stored)["camera"] is None
 
 
@@ -154,7 +154,7 @@ def test_bilevel_images_are_resized_to_greys():
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "CMYK", "I", "F", "I;16", "YCbCr", "HSV", "LAB"])
 def test_other_modes_stay_as_they_are(mode: str):
-    assert sizes.thumbnail(Image.new(mode, (64, 32)), (16, 16)).mode == mode
+    assert thumbnails.thumbnail(Image.new(mode, (64, 32)), (16, 16)).mode == mode
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_other_modes_stay_as_they_are(mode: str):
     ],
 )
 def test_a_size_that_makes_no_sense_is_refused_with_the_reason(chelsea: Image.Image, size: object, reason: str):
-    for function in (sizes.resize, sizes.thumbnail):
+    for function in (sizes.resize, thumbnails.thumbnail):
         with pytest.raises(InvalidArguments, match=reason):
             function(chelsea, size)  # type: ignore[operator]
 
 
 def test_an_image_without_pixels_is_refused():
     with pytest.raises(InvalidArguments, match="no pixels"):
-        sizes.thumbnail(Image.new("RGB", (0, 5)), (10, 10))
+        thumbnails.thumbnail(Image.new("RGB", (0, 5)), (10, 10))
 
 
 def test_an_unknown_filter_is_refused_with_those_there_are(chelsea: Image.Image):

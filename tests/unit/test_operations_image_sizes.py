@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from tests.unit.image_samples import MODES, ORIENTATION, SRGB, chelsea, images, photograph, same, sample
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import pixels
-from workbench.operations.image import sizes
+from workbench.operations.image import sizes, thumbnails
 from workbench.values.refs import FileRef
 
 Filter = Image.Resampling
@@ -35,7 +35,7 @@ def test_a_thumbnail_of_a_jpeg_file_is_what_pillow_makes_of_the_file(large: Path
         expected.thumbnail(size, Filter.LANCZOS)
         expected.load()
 
-        made = sizes.thumbnail(referred(large), size)
+        made = thumbnails.thumbnail(referred(large), size)
 
     assert same(made, expected)
     assert made.info["icc_profile"] == SRGB
@@ -46,7 +46,7 @@ def test_a_jpeg_file_is_decoded_no_larger_than_needed(large: Path, monkeypatch: 
     monkeypatch.setattr(pixels, "upright", lambda image: (decoded.append(tuple(image.decoderconfig)), image)[1])
 
     for side in (50, 200, 400, 1000):
-        sizes.thumbnail(referred(large), (side, side))
+        thumbnails.thumbnail(referred(large), (side, side))
 
     assert [scale for scale, _ in decoded] == [8, 2, 1, 1]
 
@@ -61,7 +61,7 @@ def test_a_thumbnail_of_a_jpeg_file_stands_upright_and_fits(tmp_path: Path, orie
         expected.thumbnail((60, 90) if orientation > 4 else (90, 60), Filter.LANCZOS)
         expected = ImageOps.exif_transpose(expected)
 
-    made = sizes.thumbnail(referred(path), (90, 60))
+    made = thumbnails.thumbnail(referred(path), (90, 60))
 
     assert same(made, expected)
     assert made.width <= 90
@@ -79,7 +79,7 @@ def test_a_thumbnail_of_another_file_is_that_of_its_image(tmp_path: Path, suffix
     with Image.open(path) as picture:
         picture.load()
 
-    assert same(sizes.thumbnail(referred(path), (90, 50)), sizes.thumbnail(picture, (90, 50)))
+    assert same(thumbnails.thumbnail(referred(path), (90, 50)), thumbnails.thumbnail(picture, (90, 50)))
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
@@ -87,14 +87,14 @@ def test_grey_and_cmyk_jpeg_files_keep_their_mode(tmp_path: Path, mode: str):
     path = tmp_path / "a.jpg"
     chelsea().convert(mode).save(path)
 
-    assert sizes.thumbnail(referred(path), (64, 64)).mode == mode
+    assert thumbnails.thumbnail(referred(path), (64, 64)).mode == mode
 
 
 def test_a_jpeg_file_that_is_cut_short_is_named(large: Path):
     large.write_bytes(large.read_bytes()[:5000])
 
     with pytest.raises(InputError, match=r"large\.jpg can't be read as JPEG: .*Get the file again"):
-        sizes.thumbnail(referred(large), (50, 50))
+        thumbnails.thumbnail(referred(large), (50, 50))
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path: Path):
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path):
     path.write_bytes(b"no image")
 
     with pytest.raises(InputError, match=r"a\.jpg is not an image"):
-        sizes.thumbnail(referred(path), (50, 50))
+        thumbnails.thumbnail(referred(path), (50, 50))
 
 
 # --- the same as Pillow -------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ MADE_OF = {"1": "L", "P": "RGB", "PA": "RGBA", "I;16B": "I;16"}
 @pytest.mark.parametrize(
     "change",
     [
-        lambda image: sizes.thumbnail(image, (20, 20)),
+        lambda image: thumbnails.thumbnail(image, (20, 20)),
         lambda image: sizes.resize(image, (20, 20), reducing_gap=2),
         lambda image: sizes.contain(image, (20, 20)),
         lambda image: sizes.cover(image, (20, 20)),
@@ -238,5 +238,5 @@ def test_what_makes_no_sense_is_refused_with_the_reason(call, reason: str):  # t
 
 def test_the_photographs_of_a_folder_become_thumbnails_without_being_opened_before():
     for name in ("rocket.jpg", "astronaut.png", "camera.png", "horse.png", "logo.png"):
-        made = sizes.thumbnail(FileRef(str(photograph(name)), name), (64, 64))
+        made = thumbnails.thumbnail(FileRef(str(photograph(name)), name), (64, 64))
         assert max(made.size) == 64

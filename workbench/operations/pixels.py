@@ -86,7 +86,7 @@ def resamplable(image: Image) -> Image:
 
 def has_alpha(image: Image) -> bool:
     """Tell whether pixels can be transparent: by a channel, a palette, or one colour that stands for it."""
-    return image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
+    return image.has_transparency_data
 
 
 def check_size(size: tuple[int, int], what: str = "size") -> tuple[int, int]:

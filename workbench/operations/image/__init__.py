@@ -1,5 +1,5 @@
 """The image family: pictures in, pictures out."""
 
-from workbench.operations.image import colour, compose, geometry, inspection, sizes
+from workbench.operations.image import colour, compose, filters, geometry, inspection, modes, sizes, thumbnails
 
-__all__ = ["colour", "compose", "geometry", "inspection", "sizes"]
+__all__ = ["colour", "compose", "filters", "geometry", "inspection", "modes", "sizes", "thumbnails"]
