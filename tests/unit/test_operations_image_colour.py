@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
-from tests.unit.image_samples import MODES, ORIENTATION, SRGB, SWAPPED, chelsea, images, same, sample
+from tests.unit.image_samples import GREY, MODES, ORIENTATION, SRGB, SWAPPED, chelsea, images, same, sample
 from workbench.core.errors import InvalidArguments
 from workbench.operations.image import colour
 
@@ -157,11 +157,9 @@ def test_colours_with_a_profile_become_grey_by_way_of_srgb():
 
 def test_greys_keep_the_profile_of_greys():
     image = chelsea().convert("L")
-    profile = bytearray(SRGB)
-    profile[16:20] = b"GRAY"
-    image.info["icc_profile"] = bytes(profile)
+    image.info["icc_profile"] = GREY
 
-    assert colour.grayscale(image).info["icc_profile"] == bytes(profile)
+    assert colour.grayscale(image).info["icc_profile"] == GREY
 
 
 # --- refused ------------------------------------------------------------------------------------------

@@ -22,11 +22,11 @@ def space(mode: str) -> bytes:
 def ready_for(image: Image, mode: str) -> Image:
     """Return the image so that it can be converted to another mode and no profile ends up on pixels it isn't of.
 
-    Without a profile, or with one of the new mode's colour space, it stays as it is. Otherwise its colours are
+    Without a profile, or with one of both modes' colour space, it stays as it is. Otherwise its colours are
     converted to sRGB, whose values are what Pillow's own conversions take pixels for.
     """
     profile = image.info.get("icc_profile")
-    if not profile or profile[16:20] == space(mode):
+    if not profile or profile[16:20] == space(image.mode) == space(mode):
         return image
     return to_srgb(image)
 
@@ -41,14 +41,17 @@ def to_srgb(image: Image) -> Image:
     from PIL import ImageCms
 
     try:
-        source = ImageCms.ImageCmsProfile(BytesIO(image.info["icc_profile"]))
+        profile = image.info["icc_profile"]
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
         name = ImageCms.getProfileDescription(source).strip()
-        converted = None if name.startswith("sRGB") and space(image.mode) == b"RGB " else _converted(image, source)
+        plain = name.startswith("sRGB") and profile[16:20] == space(image.mode) == b"RGB "
+        converted = None if plain else _converted(image, source)
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         context.note("icc_profile", f"left out, as it doesn't describe these pixels: {error}")
         converted = None
     else:
-        context.note("icc_profile", f"colours converted from {name} to sRGB")
+        told = "left out, as it is sRGB's" if converted is None else f"colours converted from {name} to sRGB"
+        context.note("icc_profile", told)
     made = image.copy() if converted is None else converted
     left_out = ("icc_profile",) if converted is None else ("icc_profile", "transparency")
     made.info = {name: value for name, value in image.info.items() if name not in left_out}
