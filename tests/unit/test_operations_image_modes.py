@@ -94,6 +94,22 @@ def test_modes_with_alpha_keep_what_is_transparent(mode: str, target: modes.Mode
         assert np.abs(np.asarray(made, dtype=int) - np.asarray(alpha, dtype=int)).mean() < 12
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_becomes_a_palette_of_the_colours_that_suit_it(mode: str):
+    made = modes.convert(sample(mode), "P", palette="adaptive", colors=5)
+
+    assert made.mode == "P"
+    assert mode == "P" or len(made.getcolors()) <= 5
+
+
+def test_one_grey_of_sixteen_bits_that_stands_for_nothing_becomes_alpha():
+    deep = Image.fromarray(np.array([[0, 40_000, 40_001]], dtype="uint16"))
+    deep.info["transparency"] = 40_000
+
+    assert list(modes.convert(deep, "LA").tobytes()) == [0, 255, 156, 0, 156, 255]
+    assert list(modes.convert(deep, "L").tobytes()) == [0, 255, 156]
+
+
 def test_sixteen_bits_are_scaled_to_eight_and_back():
     deep = Image.fromarray(np.array([[0, 255, 256, 32768, 65535]], dtype="uint16"))
 

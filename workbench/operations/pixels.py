@@ -191,10 +191,23 @@ def displayable(image: Image) -> Image:
         case "I" | "F":
             return _stretched(image)
         case mode if mode.startswith("I;16"):
-            return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+            return _high_bytes(image)
         case "LAB":
             return _lab_to_rgb(image)
     return image.convert("RGBA" if has_alpha(image) else "RGB")
+
+
+def _high_bytes(image: Image) -> Image:
+    """Return 16-bit grey as 8-bit grey, with alpha where one grey stands for nothing: other greys look the same now."""
+    import numpy as np
+    from PIL import Image as pillow  # noqa: N813 - the module, beside the class
+
+    values = np.asarray(image)
+    grey = pillow.fromarray((values >> 8).astype("uint8"))
+    grey.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    if (nothing := image.info.get("transparency")) is not None:
+        grey.putalpha(pillow.fromarray((values != nothing).astype("uint8") * 255))
+    return grey
 
 
 def _stretched(image: Image) -> Image:

@@ -89,6 +89,8 @@ def convert(
         return _widened(ready)
     if ready.mode == mode:
         return ready
+    if mode == "P" and palette == "adaptive" and ready.mode not in ("L", "RGB", "RGBA"):
+        ready = ready.convert("RGB")  # Pillow chooses colours among these alone
     made = ready.convert(mode, dither=dithering, palette=chosen, colors=colors)
     made.info = {name: value for name, value in ready.info.items() if name != "transparency"}
     return made
