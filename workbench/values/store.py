@@ -10,7 +10,6 @@ import hashlib
 import io
 import os
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,13 +17,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from workbench.core.errors import StoreError
+from workbench.values import remote
+from workbench.values.remote import CHUNK, Tell
 
 KEY = re.compile(r"sha256/[0-9a-f]{2}/[0-9a-f]{62}", re.ASCII)
 """What the key of an object looks like."""
-_CHUNK = 1 << 20
 RENEW = 3600.0
 """Seconds after which what lies in a remote store is put again by whoever refers to it anew."""
-_ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})  # a put is there as a whole, or not at all
 
 
 def check_key(key: object) -> str:
@@ -38,6 +37,10 @@ def check_key(key: object) -> str:
     if not isinstance(key, str) or KEY.fullmatch(key) is None:
         raise StoreError(f"{str(key)[:100]!r} is not a key of the store")
     return key
+
+
+def ignore(count: int) -> None:
+    """Be the `tell` of whoever doesn't want to know."""
 
 
 def _key_of(digest: str) -> str:
@@ -118,8 +121,8 @@ class Store:
                 writer.write(data)
         return key
 
-    def put_file(self, path: str | os.PathLike[str], *, move: bool = False) -> str:
-        """Put a file; return its key.
+    def put_file(self, path: str | os.PathLike[str], *, move: bool = False, tell: Tell = ignore) -> str:
+        """Put a file, chunk by chunk; return its key. Whoever interrupts it leaves nothing under a key.
 
         Parameters
         ----------
@@ -128,6 +131,8 @@ class Store:
         move
             Whether the file itself may become the stored one, where it lies on the same filesystem. It is gone
             afterwards either way.
+        tell
+            Told the bytes of each chunk that is on its way; less in all than the file has where it was there already.
         """
         source = Path(path)
         with self._translated(f"put {source} into"):
@@ -138,11 +143,15 @@ class Store:
                 with contextlib.suppress(OSError):  # another filesystem: copied below
                     self._settle(source, key)
                     return key
-            with self.writer() as writer, source.open("rb") as file:
-                shutil.copyfileobj(file, cast("BinaryIO", writer), _CHUNK)
+            if self.remote:
+                key = self._upload(source, tell=tell)
+            else:
+                with self.writer() as writer, source.open("rb") as file:
+                    _pour(file, writer, tell)
+                key = writer.key
             if move:
                 source.unlink(missing_ok=True)
-            return writer.key
+            return key
 
     @contextlib.contextmanager
     def writer(self) -> Iterator[Writer]:
@@ -158,7 +167,7 @@ class Store:
                         os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
                 key = _key_of(writer.hexdigest())
                 if self.remote:
-                    self._upload(temporary, key)
+                    self._upload(temporary, writer.hexdigest())
                 self._settle(temporary, key)
                 writer.key = key
             finally:
@@ -201,6 +210,35 @@ class Store:
                 return self._remote_exists(key)
             return (self._root / key).is_file()
 
+    def at_hand(self, key: str) -> bool:
+        """Tell whether what lies under a key can be read without being fetched first."""
+        return (self._root / check_key(key)).is_file()
+
+    def copy(self, key: str, sink: BinaryIO, *, tell: Tell = ignore) -> None:
+        """Copy what lies under a key into an open file, chunk by chunk, straight from a remote store.
+
+        Parameters
+        ----------
+        key
+            Its key.
+        sink
+            Open for writing. What is in it counts for nothing where this fails.
+        tell
+            Told the bytes of each chunk.
+
+        Raises
+        ------
+        StoreError
+            If nothing lies there, it doesn't match its digest, or can't be read or written.
+        """
+        path = self._root / check_key(key)
+        with self._translated("read from"):
+            if self.remote and not path.is_file():
+                self._fetch(key, sink, tell)
+                return
+            with self.local_path(key).open("rb") as source:
+                _pour(source, sink, tell)
+
     def local_path(self, key: str) -> Path:
         """Return a local path of what lies under a key, fetched first from a remote store.
 
@@ -236,10 +274,7 @@ class Store:
         """Lend the remote filesystem and the store's place in it. Each backend has errors of its own."""
         try:
             if self._filesystem is None:
-                import fsspec  # only a remote store needs it
-
-                filesystem, root = fsspec.core.url_to_fs(self.location)
-                self._filesystem = filesystem, str(root).rstrip("/")
+                self._filesystem = remote.connect(self.location)
             yield self._filesystem
         except OSError:  # StoreError among them: translated by whoever knows what was tried
             raise
@@ -286,39 +321,42 @@ class Store:
         with self.backend() as (filesystem, root):
             return bool(filesystem.exists(f"{root}/{key}"))
 
-    def _upload(self, path: Path, key: str) -> None:
-        with self.backend() as (filesystem, root):
-            target = f"{root}/{key}"
-            if self._remote_is_young(key):
-                return
-            if self._scheme in _ATOMIC:
-                filesystem.put_file(str(path), target)
-                return
-            filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
-            beside = f"{target}.{os.urandom(6).hex()}.tmp"  # a half-sent file must never bear the key
-            try:
-                filesystem.put_file(str(path), beside)
-                filesystem.mv(beside, target)
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    filesystem.rm_file(beside)
-                raise
+    def _upload(self, path: Path, digest: str | None = None, tell: Tell = ignore) -> str:
+        """Send a local file, unless it is there; return its key."""
+        with path.open("rb") as file:
+            digest = digest or hashlib.file_digest(file, "sha256").hexdigest()
+            key = _key_of(digest)
+            if not self._remote_is_young(key):
+                file.seek(0)
+                size = os.fstat(file.fileno()).st_size
+                with self.backend() as (filesystem, root):
+                    target = f"{root}/{key}"
+                    remote.put(filesystem, target, file, scheme=self._scheme, size=size, digest=digest, tell=tell)
+        return key
 
     def _download(self, key: str) -> None:
         descriptor, temporary = self._scratch()
         try:
-            with os.fdopen(descriptor, "wb") as file, self.backend() as (filesystem, root):
-                writer = Writer(file)
-                try:
-                    with filesystem.open(f"{root}/{key}", "rb") as source:
-                        shutil.copyfileobj(source, cast("BinaryIO", writer), _CHUNK)
-                except FileNotFoundError:
-                    raise self._missing(key) from None
-            if _key_of(writer.hexdigest()) != key:
-                raise StoreError(f"{self!r}: what lies under {key} is damaged: it doesn't match its digest")
+            with os.fdopen(descriptor, "wb") as file:
+                self._fetch(key, file, ignore)
             self._settle(temporary, key)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _fetch(self, key: str, sink: BinaryIO, tell: Tell) -> None:
+        writer = Writer(sink)
+        with self.backend() as (filesystem, root):
+            try:
+                remote.fetch(filesystem, f"{root}/{key}", cast("BinaryIO", writer), tell)
+            except FileNotFoundError:
+                if bucket := remote.lacks_bucket(filesystem, root, self._scheme):
+                    raise StoreError(
+                        f"{self!r}: there is no bucket {bucket!r}, or none that these credentials may see. Make it "
+                        "first, or correct WORKBENCH_STORE"
+                    ) from None
+                raise self._missing(key) from None
+        if _key_of(writer.hexdigest()) != key:
+            raise StoreError(f"{self!r}: what lies under {key} is damaged: it doesn't match its digest")
 
     def _missing(self, key: str) -> StoreError:
         return StoreError(
@@ -335,6 +373,12 @@ class Store:
             raise
         except OSError as error:
             raise StoreError(f"can't {what} {self!r}: {error}. Is the place there, writable, and not full?") from error
+
+
+def _pour(source: BinaryIO, sink: Any, tell: Tell) -> None:
+    while chunk := source.read(CHUNK):
+        sink.write(chunk)
+        tell(len(chunk))
 
 
 def _cache_of(location: str) -> Path:

@@ -202,7 +202,10 @@ class _Remote:
         """Remove one that hasn't been put again since; return whether it was."""
         path = f"{self._root}/{key}"
         try:
-            if needed([key]) or self._modified(path) >= before:
+            if needed([key]):
+                return False
+            self._filesystem.invalidate_cache(path)  # what was listed may have been put again meanwhile
+            if self._modified(path) >= before:
                 return False
             self._filesystem.rm_file(path)
         except FileNotFoundError:
