@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 from collections.abc import Iterable
 from concurrent.futures import Future
 from datetime import datetime, timedelta
@@ -13,9 +14,11 @@ from typing import Self
 import msgspec
 
 from workbench.broker import ConnectionState, Outgoing, Topology
+from workbench.client import transfer
 from workbench.client.engine import Engine
 from workbench.client.group import TaskGroup
 from workbench.client.handle import TaskHandle
+from workbench.client.transfer import Progress
 from workbench.core import messages, routing
 from workbench.core.errors import InvalidArguments, UnsupportedValue
 from workbench.core.ids import new_name, new_task_id
@@ -25,6 +28,7 @@ from workbench.core.settings import Settings
 from workbench.operations import registry, signature
 from workbench.values import arguments, codecs
 from workbench.values.files import Files
+from workbench.values.refs import FileRef
 
 CONFIRM_TIMEOUT = 30.0
 CONNECT_TIMEOUT = 10.0
@@ -227,6 +231,65 @@ class Producer:
         for publication in under_way:
             publication.result()
         return TaskGroup(handles)
+
+    def upload(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> FileRef:
+        """Copy a local file into the store; return a reference once it is there.
+
+        Submitting does so by itself for files that workers can't see. Uploading first pays where a file is large, or
+        several tasks take it, and keeps it as it is now, also where it lies below a shared root.
+
+        Parameters
+        ----------
+        path
+            The file, of any size: it is sent in chunks.
+        progress
+            Called with the bytes that are through, and all of them. Without it a large file's way is shown in a
+            notebook or terminal.
+
+        Returns
+        -------
+        FileRef
+            To be given to any operation that takes a file. It lasts for the retention time, and as long as a task that
+            it was given to is kept.
+
+        Raises
+        ------
+        InputNotFound
+            If there is no such file here.
+        InvalidArguments, PathRefused
+            If it isn't a regular file, or is a URL.
+        StoreError
+            If the store isn't known, or can't be written. Whatever interrupts it, nothing half-sent is ever seen.
+
+        Examples
+        --------
+        ::
+
+            flights = client.upload("flights.csv")
+            client.submit("convert.table", flights, to="parquet")
+        """
+        return transfer.upload(self.files, path, progress)
+
+    def download(self, ref: FileRef, path: str | os.PathLike[str] = ".", *, progress: Progress | None = None) -> Path:
+        """Copy a reference's file to a local path; return that.
+
+        Parameters
+        ----------
+        ref
+            As it came back in a result, or from `upload`, or made by hand.
+        path
+            Where to: a directory keeps the file's name. A file of this name is replaced, once the new one is complete.
+        progress
+            As for `upload`.
+
+        Raises
+        ------
+        InputNotFound, PathRefused
+            If the file isn't there, as seen from here, or lies outside the shared roots.
+        StoreError
+            If it should lie in the store and can't be read from there, or the copy can't be written.
+        """
+        return transfer.download(self.files, ref, path, progress)
 
     def _spec(self, name: str) -> OperationSpec:
         """Find out what an operation takes, and see to it that its family has a queue."""

@@ -5,7 +5,9 @@ All text that comes from tasks is escaped. A state is told by a word and a sign,
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,10 @@ _SIGNS = {
     State.EXPIRED: "⌛",
 }
 _CELLS = 20
+_LINE = 200  # characters of a text's line
+_COLUMNS = 20
+_SHOWN = 16 << 20  # bytes of a picture, of which all has to be decoded
+_WHOLE = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ico", ".jp2", ".avif")
 
 
 def register(shell: Any) -> None:
@@ -139,7 +145,33 @@ def _workbench(facts: Workbench) -> str:
 
 def _file(ref: FileRef) -> str:
     size = "–" if ref.size is None else f"{ref.size:,} bytes"
-    return _table([("size", size), ("where", f"<code>{html.escape(ref.uri)}</code>")], html.escape(ref.name))
+    facts = _table([("size", size), ("where", f"<code>{html.escape(ref.uri)}</code>")], html.escape(ref.name))
+    return facts + _preview(ref)
+
+
+def _preview(ref: FileRef) -> str:
+    """Return the file's beginning, where that is to be had at once: showing a cell's result must not download it."""
+    if not ref.at_hand or ((ref.size or 0) > _SHOWN and ref.name.lower().endswith(_WHOLE)):
+        return ""
+    try:
+        return _shown(ref.preview())
+    except Exception:  # it is only for show: what is wrong with a file is told when it is opened
+        return ""
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case str():
+            lines = (line if len(line) <= _LINE else f"{line[:_LINE]}…" for line in value.splitlines())
+            return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
+        case bytes():
+            return ""
+    if hasattr(value, "to_html"):
+        return str(value.to_html(max_cols=_COLUMNS, border=0, notebook=True))
+    picture = io.BytesIO()
+    (value if value.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else value.convert("RGB")).save(picture, "PNG")
+    data = base64.b64encode(picture.getvalue()).decode()
+    return f"<img alt='preview, {value.width} × {value.height}' src='data:image/png;base64,{data}'>"
 
 
 def _plain(value: object) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NewType, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NewType, Protocol
 
 from workbench.core.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.values.store import Store
 
 OutputPath = NewType("OutputPath", str)
 """The annotation of an operation's parameter that names a file to write: absolute, and below a root of the worker's."""
@@ -21,6 +24,12 @@ class Reach(Protocol):
 
     def open(self, ref: FileRef) -> BinaryIO:
         """Open the file for reading."""
+
+    def need_store(self) -> Store:
+        """Return the store."""
+
+
+_CHUNK = 1 << 20
 
 
 class FileRef:
@@ -96,25 +105,73 @@ class FileRef:
         with self.open() as file:
             return file.read()
 
-    def save(self, path: str | os.PathLike[str] = ".") -> Path:
-        """Copy the file.
+    def download(self, path: str | os.PathLike[str] = ".", *, tell: Callable[[int], object] | None = None) -> Path:
+        """Copy the file; it appears under its name once it is complete.
 
         Parameters
         ----------
         path
-            Where to: a directory keeps the file's name.
+            Where to: a directory keeps the file's name. A file of this name is replaced.
+        tell
+            Called with the bytes of each chunk.
 
         Returns
         -------
         pathlib.Path
             The copy, which is an ordinary writable file. Raises as `path` does.
         """
+        reach = self._reached()
         target = Path(path)
         if target.is_dir():
             target /= Path(self.name).name or "file"
-        with self.open() as source, target.open("wb") as copy:
-            shutil.copyfileobj(source, copy, 1 << 20)
+        part = target.with_name(f".{os.urandom(6).hex()}.part")
+        try:
+            with part.open("wb") as copy:
+                if self.stored:
+                    reach.need_store().copy(self.uri.removeprefix("store:"), copy, tell=tell or _ignore)
+                else:
+                    with reach.open(self) as source:
+                        while chunk := source.read(_CHUNK):
+                            copy.write(chunk)
+                            (tell or _ignore)(len(chunk))
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
         return target
+
+    def save(self, path: str | os.PathLike[str] = ".") -> Path:
+        """Copy the file, as `download` does."""
+        return self.download(path)
+
+    def preview(self, rows: int = 5) -> Any:
+        """Return the file's beginning, to look at; a notebook shows it below the reference by itself.
+
+        Parameters
+        ----------
+        rows
+            Rows of a table, or lines of a text.
+
+        Returns
+        -------
+        pandas.DataFrame, PIL.Image.Image, str or bytes
+            The first rows of a table (CSV, TSV, JSON Lines, Parquet, Arrow), a picture of at most 256 × 256 pixels, the
+            first lines of a text, or the first bytes of anything else. Raises as `path` does.
+        """
+        from workbench.values import preview  # what reads tables and pictures is loaded when one is looked at
+
+        return preview.of(self.path, self.name, rows)
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the file can be opened here without being fetched first."""
+        if self._reach is None:
+            return False
+        try:
+            if self.stored:
+                return self._reach.need_store().at_hand(self.uri.removeprefix("store:"))
+            return self._reach.local_path(self).is_file()
+        except (WorkbenchError, OSError):
+            return False
 
     def _reached(self) -> Reach:
         if self._reach is None:
@@ -123,6 +180,10 @@ class FileRef:
                 "open references that came back as a result, or that an operation was called with"
             )
         return self._reach
+
+
+def _ignore(count: int) -> None:
+    """Be the `tell` of whoever doesn't want to know."""
 
 
 def size_text(size: float) -> str:
