@@ -133,8 +133,6 @@ def _numpy_in(spec: Spec, array: Any) -> Any:
 
 # --- objects ----------------------------------------------------------------------------------------
 
-_NULLS = ("None", "nan", "NA", "NaT")
-
 
 def _objects_out(values: Any, mixed: bool) -> tuple[Spec, Any]:
     """Strings, bytes, booleans and dates as Arrow has them; other objects as a cell of MessagePack each."""
@@ -142,7 +140,10 @@ def _objects_out(values: Any, mixed: bool) -> tuple[Spec, Any]:
     import pyarrow as pa
 
     items = values.tolist() if values.ndim == 1 else list(values)
-    missing = pd.isna(values)
+    try:
+        missing = pd.isna(values)
+    except ArithmeticError:
+        raise Refused("holds a signalling NaN, which may not even be compared. Pass Decimal('NaN') instead") from None
     nulls = {_null_name(items[index]) for index in missing.nonzero()[0]}
     kinds = {type(item) for item, is_missing in zip(items, missing, strict=True) if not is_missing}
     if len(kinds) > 1 and not mixed:
@@ -152,7 +153,7 @@ def _objects_out(values: Any, mixed: bool) -> tuple[Spec, Any]:
             "Make it one type: column.astype(str), or pandas.to_numeric(column)"
         )
     arrow = {str: pa.large_string(), bytes: pa.large_binary(), bool: pa.bool_(), dt.date: pa.date32()}
-    if len(kinds) <= 1 and len(nulls) <= 1 and (kind := next(iter(kinds), str)) in arrow:
+    if len(kinds) <= 1 and len(nulls) <= 1 and "odd" not in nulls and (kind := next(iter(kinds), str)) in arrow:
         try:
             return ["objects", nulls.pop() if nulls else "None"], pa.array(
                 items, type=arrow[kind], mask=missing if missing.any() else None
@@ -165,7 +166,10 @@ def _objects_out(values: Any, mixed: bool) -> tuple[Spec, Any]:
 def _null_name(item: object) -> str:
     import pandas as pd
 
-    return "None" if item is None else "NA" if item is pd.NA else "NaT" if item is pd.NaT else "nan"
+    if isinstance(item, float):
+        return "nan"
+    # Decimal("NaN") and NumPy's NaT are missing to pandas too, and are themselves.
+    return "None" if item is None else "NA" if item is pd.NA else "NaT" if item is pd.NaT else "odd"
 
 
 def _cells(items: list[object]) -> list[bytes]:
