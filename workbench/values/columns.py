@@ -232,7 +232,7 @@ def _string_in(spec: Spec, array: Any) -> Any:
 
     _, storage, na = spec
     dtype: Any = pd.StringDtype(storage) if na == "NA" else pd.StringDtype(storage, na_value=float("nan"))
-    return dtype.__from_arrow__(array)
+    return dtype.__from_arrow__(own(array))
 
 
 def _masked_in(spec: Spec, array: Any) -> Any:
@@ -247,7 +247,7 @@ def _masked_in(spec: Spec, array: Any) -> Any:
 def _arrow_in(spec: Spec, array: Any) -> Any:
     import pandas as pd
 
-    return pd.arrays.ArrowExtensionArray(array)
+    return pd.arrays.ArrowExtensionArray(own(array))
 
 
 def _zoned_in(spec: Spec, array: Any) -> Any:
@@ -351,6 +351,14 @@ def codes_and_values(array: Any) -> tuple[Any, Any]:
     return np.concatenate(codes), array.chunk(0).dictionary
 
 
+def own(array: Any) -> Any:
+    """Return a chunked array in memory of its own: what pandas keeps as Arrow has it would stay in the mapped file."""
+    import pyarrow as pa
+
+    # Joining copies, but for an array on its own, so that each is joined with none of itself.
+    return pa.chunked_array([pa.concat_arrays([chunk, chunk.slice(0, 0)]) for chunk in array.chunks], array.type)
+
+
 def _chunked(array: Any) -> Any:
     import pyarrow as pa
 
@@ -360,7 +368,7 @@ def _chunked(array: Any) -> Any:
 def _index_of(values: Any) -> Any:
     import pandas as pd
 
-    return pd.Index(values, dtype=values.dtype)
+    return pd.Index(values, dtype=values.dtype, copy=True)
 
 
 _IN: dict[str, Callable[[Spec, Any], Any]] = {

@@ -147,7 +147,9 @@ def _read(source: bytes | Path) -> tuple[Any, Any]:
     with source.open("rb") as opened:
         header = read_header(opened)
         offset = opened.tell()
-    with pa.OSFile(str(source)) as file:
+    # Mapped: a column's way from the file into the frame is one copy then, not two. Nothing of the frame may lie in the
+    # file afterwards, see `columns.own`: a file that a sweep removes on a file server would take the process with it.
+    with pa.memory_map(str(source)) as file:
         file.seek(offset)
         return header, _read_stream(file)
 
@@ -226,7 +228,7 @@ def _index_in(spec: Spec, columns: Any) -> Any:
             all_codes, all_levels = [], []
             for level, column in zip(levels, columns, strict=False):
                 if level[0] == "header":
-                    all_codes.append(column.to_numpy())
+                    all_codes.append(column.to_numpy().copy())
                     all_levels.append(_labels_in(level[1]))
                 else:
                     codes, values = codes_and_values(column)
