@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import re
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from workbench.core.errors import StoreError
 from workbench.values import remote
 from workbench.values.remote import CHUNK, Tell
+from workbench.values.writer import Writer
 
 KEY = re.compile(r"sha256/[0-9a-f]{2}/[0-9a-f]{62}", re.ASCII)
 """What the key of an object looks like."""
@@ -46,76 +45,6 @@ def ignore(count: int) -> None:
 
 def _key_of(digest: str) -> str:
     return f"sha256/{digest[:2]}/{digest[2:]}"
-
-
-class Writer(io.RawIOBase):
-    """A file on its way into the store: counts and digests what is written through it.
-
-    `key` is set once the file is in its place. What is written in large pieces is digested in another thread meanwhile
-    (`hashlib` lets go of the interpreter), which is about as long as writing it takes.
-
-    Parameters
-    ----------
-    file
-        Where the bytes go.
-    settle
-        Whether they are brought to the disk along the way, so that little is left to wait for at the end.
-    """
-
-    def __init__(self, file: BinaryIO, *, settle: bool = False) -> None:
-        self.key = ""
-        self.size = 0
-        self._file = file
-        self._digest = hashlib.sha256()
-        self._settle = settle
-        self._unsettled = 0
-        self._helper: ThreadPoolExecutor | None = None
-
-    def writable(self) -> bool:
-        """Return True: it is there to be written."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Write bytes, or anything that lends its memory, which is free again afterwards."""
-        count = memoryview(data).nbytes
-        if count < _PIECE:
-            self._digest.update(data)
-            self._file.write(data)
-        else:
-            if self._helper is None:
-                self._helper = ThreadPoolExecutor(1, "workbench digests")
-            digested = self._helper.submit(self._digest.update, data)
-            try:
-                self._file.write(data)
-                self._settle_some(count)
-            finally:
-                digested.result()
-        self.size += count
-        return count
-
-    def hexdigest(self) -> str:
-        """Return the digest of everything written so far."""
-        return self._digest.hexdigest()
-
-    @contextlib.contextmanager
-    def helped(self) -> Iterator[None]:
-        """Let the other thread go when the block ends."""
-        try:
-            yield
-        finally:
-            if self._helper is not None:
-                self._helper.shutdown()
-
-    def _settle_some(self, count: int) -> None:
-        self._unsettled += count
-        if self._settle and self._unsettled >= _UNSETTLED:
-            _fdatasync(self._file.fileno())
-            self._unsettled = 0
-
-
-_PIECE = 256 << 10  # bytes from which on a second thread is worth its while
-_UNSETTLED = 32 << 20
-_fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only the one
 
 
 class Store:
