@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import pickle
@@ -120,6 +121,18 @@ def test_what_is_written_in_pieces_of_any_size_has_the_digest_of_the_whole(store
     assert writer.key == store.put_bytes(whole)
     assert store.read_bytes(writer.key) == whole
     assert not [thread for thread in threading.enumerate() if "digests" in thread.name]
+
+
+def test_where_no_second_thread_can_be_started_the_digest_is_right_all_the_same(store, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with store.writer() as writer:
+        for _ in range(3):
+            writer.write(b"x" * 1_000_000)
+    monkeypatch.undo()
+    assert writer.hexdigest() == hashlib.sha256(b"x" * 3_000_000).hexdigest()
 
 
 def test_putting_again_renews_the_files_time(tmp_path):

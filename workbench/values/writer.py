@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 _PIECE = 256 << 10  # bytes from which on a second thread is worth its while
@@ -37,6 +37,7 @@ class Writer(io.RawIOBase):
         self._settle = settle
         self._unsettled = 0
         self._helper: ThreadPoolExecutor | None = None
+        self._alone = False
 
     def writable(self) -> bool:
         """Return True: it is there to be written."""
@@ -45,18 +46,15 @@ class Writer(io.RawIOBase):
     def write(self, data: Any) -> int:
         """Write bytes, or anything that lends its memory, which is free again afterwards."""
         count = memoryview(data).nbytes
-        if count < _PIECE:
-            self._digest.update(data)
+        digesting = self._digesting(data) if count >= _PIECE else None
+        try:
+            if digesting is None:
+                self._digest.update(data)
             self._file.write(data)
-        else:
-            if self._helper is None:
-                self._helper = ThreadPoolExecutor(1, "workbench digests")
-            digested = self._helper.submit(self._digest.update, data)
-            try:
-                self._file.write(data)
-                self._settle_some(count)
-            finally:
-                digested.result()
+            self._settle_some(count)
+        finally:
+            if digesting is not None:
+                digesting.result()
         self.size += count
         return count
 
@@ -72,6 +70,17 @@ class Writer(io.RawIOBase):
         finally:
             if self._helper is not None:
                 self._helper.shutdown()
+
+    def _digesting(self, data: Any) -> Future[None] | None:
+        """Begin to digest a piece in the other thread; None where there can't be one."""
+        if self._alone:
+            return None
+        try:
+            self._helper = self._helper or ThreadPoolExecutor(1, "workbench digests")
+            return self._helper.submit(self._digest.update, data)
+        except RuntimeError:  # its stack is beyond the memory limit, or the interpreter ends
+            self._helper, self._alone = None, True
+            return None
 
     def _settle_some(self, count: int) -> None:
         self._unsettled += count
