@@ -19,7 +19,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "ICO", "JPEG2000", "AVIF
 """What is opened. None of the others that Pillow knows: some run other programs, few are needed."""
 
 _PNG_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16"})
-_INFO = ("exif", "icc_profile", "dpi", "transparency", "gamma", "comment")
+_INFO = ("exif", "icc_profile", "dpi", "transparency", "gamma", "comment", "duration")
 
 
 def pack(image: Any) -> Packed:

@@ -1,5 +1,25 @@
 """The image family: pictures in, pictures out."""
 
-from workbench.operations.image import colour, compose, filters, geometry, inspection, modes, sizes, thumbnails
+from workbench.operations.image import (
+    animation,
+    colour,
+    compose,
+    filters,
+    geometry,
+    inspection,
+    modes,
+    sizes,
+    thumbnails,
+)
 
-__all__ = ["colour", "compose", "filters", "geometry", "inspection", "modes", "sizes", "thumbnails"]
+__all__ = [
+    "animation",
+    "colour",
+    "compose",
+    "filters",
+    "geometry",
+    "inspection",
+    "modes",
+    "sizes",
+    "thumbnails",
+]
