@@ -8,6 +8,7 @@ from workbench.operations.image import (
     geometry,
     inspection,
     modes,
+    near,
     sizes,
     thumbnails,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "geometry",
     "inspection",
     "modes",
+    "near",
     "sizes",
     "thumbnails",
 ]
