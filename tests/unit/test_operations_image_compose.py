@@ -158,6 +158,7 @@ def test_a_profile_of_another_colour_model_is_not_kept():
         ({"text": "x", "mark": Image.new("L", (1, 1))}, "text, mark"),
         ({"text": " "}, "text"),
         ({"text": "x" * 501}, "501"),
+        ({"text": "© 中文"}, "no letters for '中文'"),
         ({"text": "x", "opacity": 1.1}, "opacity"),
         ({"text": "x", "size": 0}, "size"),
         ({"text": "x", "margin": -1}, "margin"),

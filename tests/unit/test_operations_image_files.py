@@ -1,15 +1,19 @@
+import contextlib
+import io
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageSequence, PngImagePlugin
 
 from tests.unit.photographs import ORIENTATION, furthest, loaded, photograph, same
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context
-from workbench.operations.image import files, inspection
+from workbench.operations.image import files, inspection, segments
 from workbench.values.refs import FileRef
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -187,6 +191,40 @@ def test_an_animation_keeps_all_its_frames_and_times(tmp_path: Path, name: str):
         for one, other in zip(ImageSequence.Iterator(stripped), ImageSequence.Iterator(original), strict=True):
             assert same(one.convert("RGB"), other.convert("RGB"))
             assert one.info["duration"] == other.info["duration"]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
+def test_parts_that_nobody_knows_are_gone(tmp_path: Path, chelsea: Image.Image, name: str):
+    path = tmp_path / name
+    chelsea.save(path)
+    data = path.read_bytes()
+    if name == "a.png":  # right after the header; in capitals, as if no decoder could do without
+        hidden = data[:33] + struct.pack(">I4s", len(SECRET), b"SECR") + SECRET + b"\0" * 4 + data[33:]
+    elif name == "a.jpg":
+        hidden = data[:2] + struct.pack(">HH", 0xFFF3, len(SECRET) + 2) + SECRET + data[2:]
+    else:
+        hidden = data + struct.pack("<4sI", b"SECR", len(SECRET)) + SECRET + b"\0"
+        hidden = hidden[:4] + struct.pack("<I", len(hidden) - 8) + hidden[8:]
+    hidden += SECRET
+
+    format_ = {"a.png": "PNG", "a.jpg": "JPEG", "a.webp": "WEBP"}[name]
+    assert segments.strip(hidden, format_, icc=True, orientation=1) == (
+        segments.strip(data, format_, icc=True, orientation=1)
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF"]), st.data())
+def test_bytes_of_any_kind_are_stripped_or_damaged(kind: str, data: st.DataObject):
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((9, 9)).save(buffer, kind)
+    whole = bytearray(buffer.getvalue())
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=5)):
+        whole[place] = data.draw(st.integers(0, 255))
+
+    with contextlib.suppress(segments.Damaged):
+        stripped = segments.strip(bytes(whole), kind, icc=True, orientation=1)
+        assert segments.strip(stripped, kind, icc=True, orientation=1) == stripped
 
 
 def test_transparency_stays(tmp_path: Path):

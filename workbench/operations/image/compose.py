@@ -33,7 +33,7 @@ def watermark(
     image
         It is turned upright first, as its EXIF orientation says.
     text
-        A line of up to 500 characters, written in Pillow's own font, which knows Latin letters only. Either it or
+        A line of up to 500 characters, written in Pillow's own font, which knows Latin letters. Either it or
         `mark` is given.
     mark
         An image; what is transparent in it lets the one below show through.
@@ -60,8 +60,8 @@ def watermark(
     Raises
     ------
     InvalidArguments
-        If not exactly one of `text` and `mark` is given, a number is out of its range, or the position is none within
-        the image.
+        If not exactly one of `text` and `mark` is given, a number is out of its range, the position is none within the
+        image, or the font lacks a letter.
 
     Examples
     --------

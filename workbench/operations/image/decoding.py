@@ -44,7 +44,8 @@ def report(path: Path, name: str) -> dict[str, Any]:
                 picture.verify()  # PNG's checksums, which decoding skips
             with pixels.opened(path, name) as picture:
                 _decode(picture, told)
-            if told["problem"] is None and segments.is_cut_short(path.read_bytes(), told["format"]):
+            checked = told["problem"] is None and told["format"] in segments.FORMATS
+            if checked and segments.is_cut_short(path.read_bytes(), told["format"]):
                 told |= {"problem": "cut short", "reason": "the file ends before the image does"}
         except DECODING as error:  # InputError, as `opened` tells some of them, is a ValueError
             told["problem"] = _problem(error, opened=told["format"] is not None)

@@ -68,15 +68,15 @@ def verify(image: FileRef) -> dict[str, Any]:
         `"too large"`), `reason` (in words), `format`, `width`, `height`, `frames`, `decoded` (how many of them could
         be), `bytes` (of the file), `warnings` (what Pillow said of it besides).
 
-    Notes
-    -----
-    A file passes that Pillow can read without loss: checksums of PNG are held against the data, those formats without
-    any may have changed colours and still decode. At most 10,000 frames and 10,000 megapixels are looked at.
-
     Raises
     ------
     InputNotFound
         If the file isn't there.
+
+    Notes
+    -----
+    A PNG's checksums are held against its data. Formats without any may have changed colours, and still decode. At most
+    10,000 frames and 10,000 megapixels are looked at.
 
     Examples
     --------

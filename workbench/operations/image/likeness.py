@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Method = Literal["average", "difference", "perceptual"]
 _METHODS = ("average", "difference", "perceptual")
 _FINER = 4  # times the hash's side: how large the image is before its low frequencies are taken
+_ENOUGH = 512  # pixels a side
 
 
 def check(method: str, hash_size: int) -> None:
@@ -56,6 +57,9 @@ def _small(image: Image, size: tuple[int, int]) -> np.ndarray:
     import numpy as np
     from PIL.Image import Resampling
 
+    factor = min(image.size) // _ENOUGH
+    if factor > 1 and image.info.get("icc_profile") and image.mode in ("L", "RGB", "CMYK"):
+        image = image.reduce(factor)  # converting the colours of all its pixels takes longer than all the rest
     grey = pixels.flattened(profiles.in_srgb(image), (255, 255, 255, 255)).convert("L")
     return np.asarray(grey.resize(size, Resampling.LANCZOS))
 

@@ -55,6 +55,11 @@ def _written(text: str, room: tuple[int, int], color: pixels.Color) -> Image:
     text = " ".join(text.split())
     if not text or len(text) > LONGEST_TEXT:
         raise InvalidArguments(f"text: takes a line of 1 to {LONGEST_TEXT} characters, got {len(text)}")
+    if strange := _not_in_font(text):
+        raise InvalidArguments(
+            f"text: Pillow's own font has no letters for {strange!r}: draw the text with another font, and pass that "
+            "image as mark"
+        )
     ink = pixels.color(color, "RGB" if isinstance(color, tuple) and len(color) == 3 else "RGBA", "color")
     ink = (ink, ink, ink, 255) if isinstance(ink, int) else (*ink, 255)[:4]
 
@@ -77,6 +82,20 @@ def _written(text: str, room: tuple[int, int], color: pixels.Color) -> Image:
     drawn = pillow.new("RGBA", mask.size, ink[:3])
     drawn.putalpha(mask)
     return drawn
+
+
+def _not_in_font(text: str) -> str:
+    """Return the characters that would come out as boxes."""
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(16)
+
+    def drawn(letter: str) -> tuple[tuple[int, int], bytes]:
+        mask = font.getmask(letter)
+        return mask.size, bytes(mask)
+
+    box = drawn("\U0010fffd")  # a character that no font has
+    return "".join(letter for letter in dict.fromkeys(text) if not letter.isspace() and drawn(letter) == box)
 
 
 def _shrunk(mark: Any, room: tuple[int, int]) -> Image:

@@ -81,15 +81,16 @@ def near_duplicates(
         so that the ends of a long one may differ by more. `hashes`, one an image; None for those that can't be read,
         which are listed in `unreadable` with `index`, `name` and `reason`.
 
-    Notes
-    -----
-    Reading takes time in proportion to the images. Holding the hashes against each other takes, in the worst case,
-    their number squared, which for 10,000 is about a second; memory stays in proportion.
-
     Raises
     ------
     InvalidArguments
         If there are more than 10,000 images, or there is no such hash.
+
+    Notes
+    -----
+    Reading takes time in proportion to the images. Holding the hashes against each other takes, in the worst case,
+    their number squared, which for 10,000 is about a second; memory stays in proportion. Images with hardly any detail,
+    such as plain colours and gradients, have hashes near each other's, whichever colours they have.
 
     Examples
     --------

@@ -45,20 +45,16 @@ def strip(data: bytes, format: str, *, icc: bool, orientation: int) -> bytes:  #
 def is_cut_short(data: bytes, format: str) -> bool:  # noqa: A002 - as above
     """Tell whether a file ends before its image does, which some of Pillow's decoders pass over.
 
-    Of a file that is damaged otherwise, or is of another format, nothing is known: it isn't said to be.
+    Of a file that is damaged otherwise it isn't said.
     """
     try:
-        for _ in FORMATS.get(format, _nothing)(data, False, b""):
+        for _ in FORMATS[format](data, False, b""):
             pass
     except Damaged as error:
         return "cut short" in str(error)
     except (struct.error, IndexError):
         return True
     return False
-
-
-def _nothing(data: bytes, icc: bool, exif: bytes) -> Iterator[bytes]:
-    yield from ()
 
 
 def _exif(orientation: int) -> bytes:
@@ -74,7 +70,8 @@ def _part(data: bytes, start: int, size: int) -> bytes:
 
 # --- JPEG -------------------------------------------------------------------------------------------
 
-_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
+_EOI, _SOS = 0xD9, 0xDA
+_KEPT = frozenset({*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD, 0xDE, 0xDF})  # frames, and the tables of their codes
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 
 
@@ -117,7 +114,7 @@ def _kept_segment(marker: int, segment: bytes, icc: bool) -> bytes:
         return segment
     if marker == 0xE2 and name.startswith(b"ICC_PROFILE\0"):
         return segment if icc else b""
-    return b"" if 0xE0 <= marker <= 0xEF or marker == _COM else segment
+    return segment if marker in _KEPT else b""
 
 
 def _scan_end(data: bytes, place: int) -> int:
@@ -138,7 +135,7 @@ def _scan_end(data: bytes, place: int) -> int:
 # --- PNG --------------------------------------------------------------------------------------------
 
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
-_PNG_KEPT = frozenset(b"tRNS gAMA cHRM sRGB cICP mDCV cLLI sBIT bKGD pHYs acTL fcTL fdAT".split())
+_PNG_KEPT = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB cICP mDCV cLLI sBIT bKGD pHYs acTL fcTL fdAT".split())
 
 
 def _png(data: bytes, icc: bool, exif: bytes) -> Iterator[bytes]:
@@ -148,8 +145,7 @@ def _png(data: bytes, icc: bool, exif: bytes) -> Iterator[bytes]:
         length, name = struct.unpack_from(">I4s", data, place)
         chunk = _part(data, place, length + 12)
         place += length + 12
-        critical = not name[0] & 0x20
-        if critical or name in _PNG_KEPT or (name == b"iCCP" and icc):
+        if name in _PNG_KEPT or (name == b"iCCP" and icc):
             yield chunk
         if name == b"IHDR" and exif:
             yield struct.pack(">I4s", len(exif), b"eXIf") + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
@@ -160,28 +156,35 @@ def _png(data: bytes, icc: bool, exif: bytes) -> Iterator[bytes]:
 # --- WebP -------------------------------------------------------------------------------------------
 
 _WEBP_KEPT = frozenset((b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"))
-_ICC, _ALPHA, _EXIF, _XMP = 0x20, 0x10, 0x08, 0x04
+_ICC, _EXIF, _XMP = 0x20, 0x08, 0x04
 
 
 def _webp(data: bytes, icc: bool, exif: bytes) -> Iterator[bytes]:
     (size,) = struct.unpack_from("<I", data, 4)
-    end = len(_part(data, 0, size + 8))
-    chunks: dict[int, tuple[bytes, bytes]] = {}
-    place = 12
-    while place + 8 <= end:
-        name, length = struct.unpack_from("<4sI", data, place)
-        if name in _WEBP_KEPT or (name == b"ICCP" and icc):
-            chunks[place] = name, _part(data, place + 8, length)
-        place += 8 + length + length % 2
-    kept = list(chunks.values())
-    for index, (name, body) in enumerate(kept):
+    parts = []
+    for name, body in _chunks(_part(data, 0, size + 8), 12):
         if name == b"VP8X":  # whether there is EXIF is written in its flags; files without it have none
             flags = body[0] & ~(_EXIF | _XMP | (0 if icc else _ICC)) | (_EXIF if exif else 0)
-            kept[index] = name, bytes([flags]) + body[1:]
+            body = bytes([flags]) + body[1:]
+        elif name == b"ANMF":  # a frame: where it lies, and chunks of its own
+            body = body[:16] + b"".join(_chunk(*each) for each in _chunks(body, 16) if each[0] in _WEBP_KEPT)
+        if name in _WEBP_KEPT or (name == b"ICCP" and icc):
+            parts.append(_chunk(name, body))
     if exif:
-        kept.append((b"EXIF", exif))
-    parts = b"".join(struct.pack("<4sI", name, len(body)) + body + b"\0" * (len(body) % 2) for name, body in kept)
-    yield b"RIFF" + struct.pack("<I", len(parts) + 4) + b"WEBP" + parts
+        parts.append(_chunk(b"EXIF", exif))
+    yield b"RIFF" + struct.pack("<I", sum(map(len, parts)) + 4) + b"WEBP"
+    yield from parts
+
+
+def _chunks(data: bytes, place: int) -> Iterator[tuple[bytes, bytes]]:
+    while place + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, place)
+        yield name, _part(data, place + 8, length)
+        place += 8 + length + length % 2
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack("<4sI", name, len(body)) + body + b"\0" * (len(body) % 2)
 
 
 # --- GIF --------------------------------------------------------------------------------------------
