@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 from typing import Any
 
@@ -6,13 +7,13 @@ from PIL import Image, ImageCms, ImageSequence
 
 from tests.unit.photographs import ORIENTATION, furthest, loaded, photograph, same
 from workbench.core.errors import InputError, InvalidArguments
+from workbench.operations import context
 from workbench.operations.image import animation, compose
 from workbench.values import codecs
 from workbench.values.files import Files
 from workbench.values.refs import FileRef
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-OTHER = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +204,7 @@ def test_a_shared_profile_is_kept_and_different_ones_become_srgb(chelsea: Image.
     del other.info["icc_profile"]
     made = compose.blend(one, other)
     assert "icc_profile" not in made.info
-    assert furthest(made, chelsea) <= 1
+    assert same(made, chelsea)
 
 
 def test_images_of_different_sizes_are_not_blended(chelsea: Image.Image):
@@ -377,3 +378,33 @@ def test_a_frame_keeps_its_duration_on_its_way_to_the_notebook(tmp_path: Path, f
     back = codecs.decode(codecs.encode(apart, files), files)
 
     assert [frame.info["duration"] for frame in back] == [40, 500, 60]
+
+
+def test_colours_of_another_profile_are_converted_and_that_is_noted(tmp_path: Path):
+    wide = Image.new("RGB", (2, 2), (200, 30, 30))
+    swapped = SRGB.replace(b"rXYZ", b"tXYZ").replace(b"gXYZ", b"rXYZ").replace(b"tXYZ", b"gXYZ")  # red is green there
+    swapped = swapped.replace("sRGB".encode("utf-16-be"), "gRBs".encode("utf-16-be"))
+    wide.info["icc_profile"] = swapped
+    current = context.Attempt()
+
+    with context.attempt(tmp_path, current=current):
+        made = compose.blend(wide, Image.new("RGB", (2, 2)), 0)
+
+    source = ImageCms.ImageCmsProfile(io.BytesIO(swapped))
+    expected = ImageCms.profileToProfile(wide, source, ImageCms.createProfile("sRGB"))
+    assert expected is not None
+    assert made.tobytes() == expected.tobytes() != wide.tobytes()
+    assert "icc_profile" not in made.info
+    assert "converted from gRBs" in current.notes["icc_profile"]
+
+
+def test_a_profile_of_rubbish_changes_nothing_and_is_noted(tmp_path: Path, chelsea: Image.Image):
+    damaged = chelsea.copy()
+    damaged.info["icc_profile"] = b"rubbish"
+    current = context.Attempt()
+
+    with context.attempt(tmp_path, current=current):
+        made = compose.watermark(damaged, text="x", opacity=0)
+
+    assert same(made, chelsea)
+    assert "left out" in current.notes["icc_profile"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from workbench.operations import pixels
+from workbench.operations import context, pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -71,15 +71,21 @@ def _converted(image: Image, profile: bytes) -> Image:
         opaque = opaque.convert("L" if opaque.mode in ("L", "LA") else "RGB")
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        name = ImageCms.getProfileDescription(source).strip()
+        if name.startswith("sRGB") and _fits(
+            profile, opaque.mode
+        ):  # nothing to convert, and rounding would change some
+            return plain.copy()
         turned = ImageCms.profileToProfile(opaque, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        turned = plain.copy()
-    else:
-        assert turned is not None
-        if opaque.mode == "L":  # greys stay grey
-            turned = turned.convert("L")
-        if alpha is not None:
-            turned.putalpha(alpha)
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        context.note("icc_profile", f"left out, as it doesn't describe these pixels: {error}")
+        return plain.copy()
+    assert turned is not None
+    context.note("icc_profile", f"colours converted from {name} to sRGB")
+    if opaque.mode == "L":  # greys stay grey
+        turned = turned.convert("L")
+    if alpha is not None:
+        turned.putalpha(alpha)
     return turned
 
 
