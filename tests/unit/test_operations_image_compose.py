@@ -7,8 +7,8 @@ from PIL import Image, ImageCms, ImageSequence
 
 from tests.unit.photographs import ORIENTATION, furthest, loaded, photograph, same
 from workbench.core.errors import InputError, InvalidArguments
-from workbench.operations import context
-from workbench.operations.image import animation, compose
+from workbench.operations import context, pixels
+from workbench.operations.image import animation, compose, inspection
 from workbench.values import codecs
 from workbench.values.files import Files
 from workbench.values.refs import FileRef
@@ -339,6 +339,17 @@ def test_the_pages_of_a_tiff_are_its_frames(tmp_path: Path):
     made = animation.split_frames(path)
 
     assert all(same(one, other) for one, other in zip(made, pages, strict=True))
+
+
+def test_a_later_page_that_is_too_large_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "pages.tiff"
+    Image.new("L", (8, 8)).save(path, save_all=True, append_images=[Image.new("L", (400, 400))])
+    monkeypatch.setattr(pixels, "MAX_PIXELS", 10_000)
+
+    with pytest.raises(InvalidArguments, match="megapixels"):
+        animation.split_frames(path)
+    told = inspection.verify(path)
+    assert (told["problem"], told["decoded"], told["frames"]) == ("too large", 1, 2)
 
 
 def test_an_image_in_memory_has_one_frame(chelsea: Image.Image):

@@ -159,10 +159,14 @@ def split_frames(
                 f"limit: {name} has {_count(picture, name)} frames, and {len(wanted)} of them are more than {limit}: "
                 "take a part of them with start and stop, or fewer with step"
             )
-        _check_pixels(len(wanted), picture.size)
+        _check_pixels(name, len(wanted) * picture.width * picture.height)
         made: list[Any] = []
+        taken = 0
         for done, number in enumerate(wanted):
-            frame = _at(picture, number, name)
+            _seek(picture, number, name)
+            taken += picture.width * picture.height  # the pages of a TIFF have sizes of their own
+            _check_pixels(name, taken)
+            frame = _shown(picture, number, name)
             made.append(frame if format is None else _kept(frame, f"{Path(name).stem}-{number:04}.{format}", format))
             context.progress((done + 1) / len(wanted))
     return made
@@ -183,17 +187,17 @@ def _check_frames(images: list[Image], to: AnimationFormat) -> None:
             )
     if max(sizes[0]) > _SIDES[to]:
         raise InvalidArguments(f"images: {to} holds at most {_SIDES[to]:,} pixels a side: resize them first")
-    _check_pixels(len(images), sizes[0])
+    _check_pixels("images", len(images) * sizes[0][0] * sizes[0][1])
 
 
 def _upright_size(image: Image) -> tuple[int, int]:
     return (image.height, image.width) if pixels.orientation(image) >= 5 else image.size
 
 
-def _check_pixels(count: int, size: tuple[int, int]) -> None:
-    if count * size[0] * size[1] > pixels.MAX_PIXELS:
+def _check_pixels(what: str, total: int) -> None:
+    if total > pixels.MAX_PIXELS:
         raise InvalidArguments(
-            f"its {count} frames are {count * size[0] * size[1] / 1e6:,.0f} megapixels together, and the limit is "
+            f"{what}: its frames are {total / 1e6:,.0f} megapixels together, and the limit is "
             f"{pixels.MAX_PIXELS // 1_000_000}: take fewer of them, or smaller ones"
         )
 
@@ -283,9 +287,16 @@ def _count(picture: Image, name: str) -> int:
         raise InputError(f"{name} is damaged: its frames can't be counted: {error}. Get the file again") from error
 
 
-def _at(picture: Image, number: int, name: str) -> Image:
+def _seek(picture: Image, number: int, name: str) -> None:
     try:
         picture.seek(number)
+    except DECODING as error:
+        raise InputError(f"{name} is damaged: its frame {number} isn't there: {error}. Get the file again") from error
+
+
+def _shown(picture: Image, number: int, name: str) -> Image:
+    """Return the frame that was sought, decoded and upright."""
+    try:
         picture.load()
     except DECODING as error:
         raise InputError(f"{name} is damaged: its frame {number} can't be read: {error}. Get the file again") from error

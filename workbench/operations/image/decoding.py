@@ -75,6 +75,10 @@ def _decode(picture: Image, told: dict[str, Any]) -> None:
         return
     for number in range(frames):
         picture.seek(number)
+        if picture.width * picture.height > pixels.MAX_PIXELS:  # the pages of a TIFF have sizes of their own
+            told["problem"] = "too large"
+            told["reason"] = f"its frame {number} is {picture.width} × {picture.height}"
+            return
         picture.load()
         told["decoded"] = number + 1
         context.progress((number + 1) / frames)
