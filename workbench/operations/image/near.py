@@ -89,8 +89,8 @@ def near_duplicates(
     Notes
     -----
     Reading takes time in proportion to the images. Holding the hashes against each other takes, in the worst case,
-    their number squared, which for 10,000 is about a second; memory stays in proportion. Images with hardly any detail,
-    such as plain colours and gradients, have hashes near each other's, whichever colours they have.
+    their number squared: two seconds of computing for 10,000 hashes of 64 bits. Memory stays in proportion. Images with
+    hardly any detail, such as plain colours and gradients, have hashes near each other's, whichever colours they have.
 
     Examples
     --------
