@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.core.errors import InputError, InvalidArguments
+from workbench.core.errors import InvalidArguments
+from workbench.values import decoders
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
@@ -20,8 +21,8 @@ Resample = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"
 RotateResample = Literal["nearest", "bilinear", "bicubic"]
 Color = str | int | tuple[int, int, int] | tuple[int, int, int, int]
 
-MAX_PIXELS = 200_000_000
-"""An output larger than this is refused: as RGB it would take 600 MB, and is a slip of the keyboard as a rule."""
+MAX_PIXELS = decoders.MAX_PIXELS
+"""An output larger than this is refused: as RGB it would take 800 MB, and is a slip of the keyboard as a rule."""
 
 
 def upright(image: Image) -> Image:
@@ -260,19 +261,7 @@ def opened(path: Path, name: str) -> Iterator[Image]:
     Raises
     ------
     InputError
-        If it isn't an image of a known format, or is damaged; also while the block decodes it.
+        If it isn't an image of a known format, is damaged, or too large; also while the block decodes it.
     """
-    from PIL import Image as pillow  # noqa: N813 - the module, beside the class
-    from PIL import UnidentifiedImageError
-
-    from workbench.values.images import FORMATS
-
-    pillow.init()
-    known = [format_ for format_ in FORMATS if format_ in pillow.OPEN]
-    try:
-        with pillow.open(path, formats=known) as image:
-            yield image
-    except UnidentifiedImageError:
-        raise InputError(f"{name} is not an image that can be read. Known formats: {', '.join(known)}") from None
-    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
-        raise InputError(f"{name} is too large an image: {error}. Cut it into tiles, or pass a smaller one") from error
+    with decoders.open_image(path, name) as image, decoders.decoding(name, image.format):
+        yield image

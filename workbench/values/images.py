@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from workbench.core.errors import InputError
+from workbench.values import decoders
+from workbench.values.decoders import FORMATS as FORMATS
+from workbench.values.decoders import load as load
 from workbench.values.packed import Packed
 from workbench.values.plain import Code, Refused, label, split_header, with_header
-
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "ICO", "JPEG2000", "AVIF")
-"""What is opened. None of the others that Pillow knows: some run other programs, few are needed."""
 
 _PNG_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16"})
 _INFO = ("exif", "icc_profile", "dpi", "transparency", "gamma", "comment", "duration")
@@ -94,7 +94,7 @@ def _untouched(image: Any) -> bytes | None:
         file.seek(0)
         data: bytes = file.read()
         file.seek(position)
-        with Image.open(io.BytesIO(data), formats=_known_formats()) as again:
+        with Image.open(io.BytesIO(data), formats=decoders.ready()) as again:
             same = (again.mode, again.size, again.info) == (image.mode, image.size, image.info)
             same = same and dict(again.getexif()) == dict(image.getexif())
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
@@ -122,8 +122,8 @@ def unpack(source: bytes | Path) -> Any:
     else:
         mode, size, palette = header[3:]
         width, height = size
-        if width < 0 or height < 0 or (Image.MAX_IMAGE_PIXELS and width * height > 2 * Image.MAX_IMAGE_PIXELS):
-            raise InputError(f"the image would have {width} × {height} pixels: {_BOMB}")
+        if width < 0 or height < 0 or width * height > decoders.MAX_PIXELS:
+            raise InputError(f"the image would have {width:,} × {height:,} pixels: {decoders.SMALLER}")
         pixels = zlib.decompressobj().decompress(data, max(16, width * height * 4))
         if len(pixels) < (width + 7) // 8 * height:  # before room is made for them
             raise InputError("the image has too few pixels")
@@ -133,50 +133,3 @@ def unpack(source: bytes | Path) -> Any:
     image.info.update(dict(info))
     image.format = format_
     return image
-
-
-def load(file: BinaryIO | Path, name: str) -> Any:
-    """Open an image and load its pixels.
-
-    Parameters
-    ----------
-    file
-        A path, or an open file.
-    name
-        For the message, should it fail.
-
-    Raises
-    ------
-    InputError
-        If it isn't an image of a known format, is cut short, damaged, or too large.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        image = Image.open(file, formats=_known_formats())
-    except UnidentifiedImageError:
-        raise InputError(
-            f"{name} is not an image that can be read. Known formats: {', '.join(_known_formats())}"
-        ) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{name} is too large an image: {error}. {_BOMB}") from error
-    except (OSError, ValueError, SyntaxError, TypeError, EOFError, OverflowError) as error:
-        raise InputError(f"{name} is not an image that can be read: {error}") from error
-    try:
-        image.load()
-    except (OSError, ValueError, SyntaxError, TypeError, EOFError, OverflowError, KeyError, IndexError) as error:
-        image.close()
-        reason = "it is cut short" if "truncated" in str(error) else "it is damaged"
-        raise InputError(f"{name} can't be read as {image.format}: {reason} ({error}). Get the file again") from error
-    image.filename = name  # what a person calls it; in the store it has no telling name
-    return image
-
-
-_BOMB = "Such a file is refused as a decompression bomb; cut it into tiles, or pass a smaller version"
-
-
-def _known_formats() -> list[str]:
-    from PIL import Image
-
-    Image.init()
-    return [format_ for format_ in FORMATS if format_ in Image.OPEN]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy  # noqa: F401
 import pandas  # noqa: F401
-import PIL.Image
+import PIL.Image  # noqa: F401
 import pyarrow.compute
 import pyarrow.csv
 import pyarrow.feather
@@ -16,13 +16,14 @@ import pyarrow.json
 import pyarrow.parquet  # noqa: F401
 
 from workbench.operations import registry
+from workbench.values import decoders
 from workbench.worker import child  # noqa: F401
 
 # A signal for the whole process group, as service managers and batch systems send it, is the worker's to handle: it
 # drains, and its slots' fork server has to live on until it has.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 registry.load()
-PIL.Image.init()
+decoders.limit_process()
 
 
 def _end_slots(server: int = os.getpid()) -> None:
