@@ -303,6 +303,66 @@ def test_a_jpeg_that_is_also_a_zip_is_read_as_an_image_only(tmp_path: Path):
     assert b"evil.py" not in Path(outcome.text).read_bytes()
 
 
+def gif_of_frames(count: int) -> bytes:
+    frame = b"!\xf9\x04\0\1\0\0\0," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
+    return b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff" + frame * count + b";"
+
+
+def apng_of_frames(count: int) -> bytes:
+    return png(
+        1,
+        1,
+        chunk(b"acTL", struct.pack(">II", count, 0)),
+        chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 1, 1, 0, 0, 1, 10, 0, 0)),
+    )
+
+
+def tiff_of_pages(count: int) -> bytes:
+    size = 2 + 7 * 12 + 4
+    tags = ((256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 8), (279, 1))
+    pages = [
+        struct.pack("<H", len(tags))
+        + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+        + struct.pack("<I", 8 + size * (page + 1) if page + 1 < count else 0)
+        for page in range(count)
+    ]
+    return b"II*\0" + struct.pack("<I", 8) + b"".join(pages)
+
+
+def gif_of_large_frames() -> bytes:
+    file = io.BytesIO()
+    Image.new("P", (3000, 3000), 1).save(file, "GIF")
+    still = file.getvalue()
+    frame = still[still.index(b",\0\0\0\0") : -1]
+    return still[:-1] + frame * 40 + b";"
+
+
+FRAMES: dict[str, tuple[Callable[[], bytes], str, str]] = {
+    "many.gif": (lambda: gif_of_frames(100_000), "webp", "many.gif has more than 10,000 frames"),
+    "many.png": (
+        lambda: apng_of_frames(2**31 - 1),
+        "gif",
+        "many.png has 2,147,483,647 frames, and the limit is 10,000",
+    ),
+    "many.tif": (lambda: tiff_of_pages(20_000), "pdf", "many.tif has more than 10,000 frames"),
+    "large.gif": (gif_of_large_frames, "png", "large.gif's frames have more than 200 megapixels together"),
+    "lying.png": (lambda: apng_of_frames(5000), "gif", "lying.png can't be read as PNG"),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_too_many_frames_are_refused(tmp_path: Path, name: str):
+    make, to, message = FRAMES[name]
+    path = tmp_path / name
+    path.write_bytes(make())
+
+    outcome = attempt(path, to, room=2 * 1024**3)
+
+    assert (outcome.kind, message in outcome.text) == ("InputError", True), outcome
+    assert outcome.memory < 1024**3
+    assert outcome.seconds < 20
+
+
 def test_exif_that_points_at_itself_takes_no_more_memory_than_it_has(tmp_path: Path):
     entries, size = 5000, 60_000
     block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, entries)

@@ -1,3 +1,5 @@
+import io
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from workbench.operations import context
 from workbench.operations.convert import image
 from workbench.values.refs import FileRef
 
-FORMATS = ("png", "jpeg", "webp", "tiff", "gif", "bmp")
+FORMATS = ("png", "jpeg", "webp", "avif", "tiff", "gif", "bmp", "ico", "jp2")
+PROFILED = ("png", "jpeg", "webp", "avif", "tiff")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F")
 ORIENTATION = 0x0112
 
@@ -35,10 +38,16 @@ def opened(path: Path) -> Image.Image:
 def test_every_mode_goes_into_every_format(mode: str, to: str):
     made = opened(image(Image.new(mode, (20, 10)), to))  # type: ignore[arg-type]
 
-    assert (made.format, made.size) == (to.upper(), (20, 10))
+    assert (made.format, made.size) == ("JPEG2000" if to == "jp2" else to.upper(), (20, 10))
 
 
-@pytest.mark.parametrize("to", ["png", "tiff", "bmp"])
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_goes_into_a_pdf(mode: str):
+    for quality in (None, 50):
+        assert image(Image.new(mode, (20, 10)), "pdf", quality=quality).read_bytes().startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize("to", ["png", "tiff", "bmp", "jp2"])
 def test_formats_without_loss_keep_every_pixel_of_a_photograph(to: str):
     astronaut = samples.photographs()[0]
 
@@ -67,7 +76,7 @@ def test_transparency_that_the_format_cannot_hold_is_laid_on_the_background(to: 
     assert made.getpixel((2, 2)) == left
 
 
-@pytest.mark.parametrize("to", ["png", "webp", "tiff", "gif"])
+@pytest.mark.parametrize("to", ["png", "webp", "avif", "tiff", "gif", "ico", "jp2"])
 def test_transparency_that_the_format_can_hold_is_kept(to: str):
     made = opened(image(Image.new("RGBA", (16, 16)), to)).convert("RGBA")  # type: ignore[arg-type]
 
@@ -90,10 +99,10 @@ def test_the_orientation_is_carried_out_and_the_rest_of_exif_kept_where_it_can_b
 
     made = opened(image(ref(tmp_path / "side.jpg"), to))  # type: ignore[arg-type]
 
-    assert made.size == (20, 40)
+    assert made.size == ((8, 16) if to == "ico" else (20, 40))  # the largest of the usual sizes
     assert made.getexif().get(ORIENTATION, 1) == 1
-    assert made.getexif().get(0x010F) == (None if to in ("gif", "bmp") else "Maker")
-    if to not in ("gif", "webp"):
+    assert made.getexif().get(0x010F) == ("Maker" if to in PROFILED else None)
+    if to in ("png", "jpeg", "tiff", "bmp"):
         assert [round(float(part)) for part in made.info["dpi"]] == [300, 300]
 
 
@@ -116,7 +125,7 @@ def test_a_colour_profile_is_kept_where_it_can_be(to: str):
 
     made = opened(image(picture, to))  # type: ignore[arg-type]
 
-    assert made.info.get("icc_profile") == (None if to in ("gif", "bmp") else profile)
+    assert made.info.get("icc_profile") == (profile if to in PROFILED else None)
     assert max(abs(a - b) for a, b in zip(made.convert("RGB").getpixel((8, 8)), (200, 100, 50), strict=True)) <= 4  # type: ignore[arg-type]
 
 
@@ -126,22 +135,6 @@ def test_a_profile_of_another_colour_model_is_not_attached():
     picture.info["icc_profile"] = profile  # a profile that doesn't fit its image
 
     assert "icc_profile" not in opened(image(picture, "png")).info
-
-
-@pytest.mark.parametrize("to", ["gif", "webp", "png", "tiff"])
-def test_an_animation_keeps_its_frames_where_the_format_has_any(tmp_path: Path, to: str):
-    frames = [Image.new("RGB", (16, 16), name) for name in ("red", "lime", "blue")]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=[100, 200, 300], loop=0)
-
-    made = Image.open(image(ref(tmp_path / "a.gif"), to))  # type: ignore[arg-type]
-
-    assert getattr(made, "n_frames", 1) == 3
-    colours = []
-    for number in range(3):
-        made.seek(number)
-        colours.append(made.convert("RGB").getpixel((8, 8)))
-    made.close()
-    assert [max(range(3), key=lambda band: colour[band]) for colour in colours] == [0, 1, 2]  # type: ignore[index]
 
 
 def test_of_an_animation_the_first_frame_is_kept_where_the_format_has_none(tmp_path: Path):
@@ -170,7 +163,17 @@ def test_an_output_is_written_where_it_is_asked_for(tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"to": "png", "quality": 50}, "without loss"),
+        ({"to": "png", "quality": 50}, "png has no such option; it is for jpeg, webp, avif, jp2, pdf"),
+        ({"to": "webp", "quality": 50, "lossless": True}, "leave out one of quality and lossless"),
+        ({"to": "avif", "lossless": True}, "lossless: avif has no such option"),
+        ({"to": "avif", "speed": 11}, "speed: takes 0 to 10, got 11"),
+        ({"to": "webp", "speed": 3}, "speed: webp has no such option; it is for avif"),
+        ({"to": "webp", "method": 7}, "method: takes 0 to 6"),
+        ({"to": "png", "progressive": True}, "progressive: png has no such option; it is for jpeg"),
+        ({"to": "ico", "sizes": [(512, 512)]}, "sizes: takes widths and heights from 1 to 256"),
+        ({"to": "ico", "sizes": [(16, 16)]}, "16 × 16 is larger than the image, which is 8 × 8"),
+        ({"to": "gif", "duration": 0}, "duration: takes 1 to 65,535, got 0"),
+        ({"to": "avif", "loop": 1}, "loop: avif has no such option; it is for gif, webp, png"),
         ({"to": "jpeg", "quality": 0}, "1 to 100"),
         ({"to": "jpeg", "quality": 101}, "1 to 100"),
         ({"to": "jpeg", "background": "nothing"}, "colour"),
@@ -198,3 +201,127 @@ def test_a_damaged_file_is_named_and_leaves_nothing_behind(tmp_path: Path):
     with pytest.raises(InputError, match=r"no\.png is not an image"):
         image(ref(tmp_path / "no.png"), "jpeg")
     assert list(output.parent.iterdir()) == []
+
+
+def compared(path: Path, format_: str, **options: object) -> bytes:
+    """What plain Pillow makes of a file, with the same options."""
+    file = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.save(file, format_, **options)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "same"),
+    [
+        ("jpeg", {"quality": 40, "progressive": True, "optimize": True}, {}),
+        ("jpeg", {}, {"quality": 85}),
+        ("png", {"optimize": True}, {}),
+        ("webp", {"lossless": True, "method": 2}, {}),
+        ("webp", {"quality": 30}, {}),
+        ("avif", {"quality": 40, "speed": 9}, {}),
+        ("jp2", {}, {}),
+        ("jp2", {"quality": 40}, {"quality_mode": "dB", "quality_layers": [40], "irreversible": True}),
+        ("bmp", {}, {}),
+        ("tiff", {}, {"compression": "tiff_adobe_deflate"}),
+        ("gif", {"optimize": True}, {}),
+        ("ico", {"sizes": [(32, 32), (48, 48)]}, {}),
+    ],
+)
+def test_a_file_is_byte_for_byte_what_pillow_writes(
+    tmp_path: Path, to: str, options: dict[str, object], same: dict[str, object]
+):
+    source = tmp_path / "a.ppm"  # which holds nothing but pixels
+    Image.effect_noise((96, 64), 60).convert("RGB").save(source)
+
+    made = image(ref(source), to, **options).read_bytes()  # type: ignore[arg-type]
+
+    assert made == compared(source, "JPEG2000" if to == "jp2" else to, **(same or options))
+
+
+def test_an_icon_holds_the_usual_sizes_or_those_asked_for():
+    picture = Image.new("RGBA", (300, 300), "red")
+
+    assert opened(image(picture, "ico")).info["sizes"] == {(side, side) for side in (16, 24, 32, 48, 64, 128, 256)}
+    assert opened(image(picture, "ico", sizes=[(16, 16), (40, 40)])).info["sizes"] == {(16, 16), (40, 40)}
+
+
+def test_an_icon_is_resampled_in_colour_though_its_source_has_a_palette():
+    stripes = Image.new("RGB", (64, 64), "white")
+    stripes.paste("black", (0, 0, 32, 64))
+
+    small = opened(image(stripes.convert("P"), "ico", sizes=[(21, 21)])).convert("RGB")
+
+    assert len(set(small.crop((0, 10, 21, 11)).get_flattened_data())) > 2
+
+
+@pytest.mark.parametrize("source", ["png", "jpeg", "webp", "avif", "tiff", "gif", "bmp", "dib", "ico", "jp2", "ppm"])
+def test_every_format_of_the_list_is_read(tmp_path: Path, source: str):
+    path = tmp_path / f"a.{source}"
+    Image.new("RGB", (32, 32), "teal").save(path)
+
+    made = opened(image(ref(path), "png")).convert("RGB")
+
+    assert made.size == (32, 32)
+    assert max(abs(a - b) for a, b in zip(made.getpixel((9, 9)), (0, 128, 128), strict=True)) <= 4  # type: ignore[arg-type]
+
+
+def test_of_an_mpo_the_first_picture_is_taken(tmp_path: Path):
+    Image.new("RGB", (32, 16), "red").save(
+        tmp_path / "a.mpo", save_all=True, append_images=[Image.new("RGB", (16, 8), "blue")]
+    )
+
+    made = Image.open(image(ref(tmp_path / "a.mpo"), "tiff"))
+
+    assert (made.size, made.n_frames) == ((32, 16), 1)  # type: ignore[attr-defined]
+    made.close()
+
+
+def test_a_palette_with_transparency_stays_transparent_in_a_tiff(tmp_path: Path):
+    clear = Image.new("P", (8, 8))
+    clear.info["transparency"] = 0
+    clear.save(tmp_path / "a.png", transparency=0)
+
+    assert opened(image(ref(tmp_path / "a.png"), "tiff")).convert("RGBA").getextrema()[3] == (0, 0)  # type: ignore[index]
+
+
+def notes_of(*args: object, **kwargs: object) -> dict[str, str]:
+    attempt = context.Attempt()
+    with context.attempt(Path(tempfile.mkdtemp()), None, attempt):
+        image(*args, **kwargs)  # type: ignore[arg-type]
+    return attempt.notes
+
+
+def test_what_a_format_cannot_hold_is_noted(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.new("RGBA", (8, 8)).save(tmp_path / "a.png", exif=exif, dpi=(300, 300), icc_profile=profile)
+
+    assert notes_of(ref(tmp_path / "a.png"), "png") == {}
+    assert notes_of(ref(tmp_path / "a.png"), "bmp", background="red") == {
+        "alpha": "bmp holds no transparent pixels: they were laid on #ff0000",
+        "exif": "left out: bmp holds none",
+        "icc_profile": "colours were converted to sRGB: bmp holds no profile",
+    }
+    assert notes_of(ref(tmp_path / "a.png"), "jp2")["dpi"] == "left out: jp2 holds none"
+
+
+def test_exif_too_long_for_a_jpeg_is_left_out_and_noted(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 70_000
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.webp", exif=exif)
+
+    assert "are more than JPEG's 65,533" in notes_of(ref(tmp_path / "a.webp"), "jpeg")["exif"]
+
+
+def test_exif_travels_byte_for_byte_where_nothing_in_it_changes(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0a comment"
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
+
+    made = opened(image(ref(tmp_path / "a.jpg"), "png"))
+
+    before, after = (picture.info["exif"].removeprefix(b"Exif\0\0") for picture in (opened(tmp_path / "a.jpg"), made))
+    assert before == after
