@@ -378,6 +378,31 @@ def test_exif_that_points_at_itself_takes_no_more_memory_than_it_has(tmp_path: P
         assert outcome.memory < 128 * 1024**2
 
 
+def test_an_animation_whose_seconds_have_no_parts_is_damaged(tmp_path: Path):
+    frames = [Image.effect_noise((24, 16), 80).convert("RGB") for _ in range(2)]
+    frames[0].save(tmp_path / "a.avif", save_all=True, append_images=frames[1:], duration=50)
+    data = bytearray((tmp_path / "a.avif").read_bytes())
+    at = data.index(b"mdhd")
+    data[at + 24 : at + 28] = bytes(4)  # its timescale, by which Pillow divides
+    (tmp_path / "a.avif").write_bytes(data)
+
+    with pytest.raises(InputError, match=r"a\.avif can't be read as AVIF: it is damaged \(division by zero\)"):
+        decoders.load(tmp_path / "a.avif", "a.avif")
+
+
+def test_a_workers_processes_know_no_other_decoders_and_treat_warnings_of_bombs_as_errors():
+    code = (
+        "import json, sys, warnings; import workbench.worker.preload; from PIL import Image; "
+        "caught = [filter for filter in warnings.filters if filter[2] is Image.DecompressionBombWarning]; "
+        "print(json.dumps([sorted(Image.OPEN), Image.MAX_IMAGE_PIXELS, caught[0][0]]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    formats, limit, action = json.loads(done.stdout)
+    assert set(formats) <= {*decoders.FORMATS, "MPO"}
+    assert (limit, action) == (decoders.MAX_PIXELS, "error")
+
+
 SAMPLES = {
     format_: saved(format_, (24, 16))
     for format_ in ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "JPEG2000", "ICO", "PPM")
