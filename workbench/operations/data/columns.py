@@ -1,17 +1,28 @@
-"""What the data operations share: the columns that are meant, or an error that names those that come close."""
+"""What the data operations share: the columns that are meant, what kind of values they hold, and how large a result is.
+
+Each raises an `InvalidArguments` that says which column, and what to do.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
+from workbench.operations import context
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
 Columns = str | list[str]
+
+CELLS = 200_000_000
+"""Cells a result may have where no limit of memory is known."""
+CELL = 16
+"""Bytes a cell of a result takes while it is made: its value, and a copy."""
 
 
 def known(data: DataFrame, columns: Columns) -> list[str]:
@@ -26,3 +37,110 @@ def known(data: DataFrame, columns: Columns) -> list[str]:
             meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Columns: {', '.join(names[:20])}"
             raise InvalidArguments(f"there is no column {column!r}. {meant}")
     return wanted
+
+
+def single(data: DataFrame, columns: Columns) -> list[str]:
+    """Return the columns as `known` does, if each is there once and is named once."""
+    wanted = known(data, columns)
+    for column in wanted:
+        if wanted.count(column) > 1:
+            raise InvalidArguments(f"the column {column!r} is named twice")
+        if list(data.columns).count(column) > 1:
+            raise InvalidArguments(f"there are several columns named {column!r}: rename them first")
+    return wanted
+
+
+def distinct(data: DataFrame, what: str = "data") -> None:
+    """Raise if a column's name occurs more than once."""
+    if not data.columns.is_unique:
+        twice = data.columns[data.columns.duplicated()][0]
+        raise InvalidArguments(f"{what} has several columns named {twice!r}: rename them first")
+
+
+def numeric(data: DataFrame, columns: Columns | None) -> list[str]:
+    """Return the columns as `single` does, if all hold numbers; all that hold numbers for None."""
+    if columns is None:
+        distinct(data)
+        found = [name for name in data.columns if kind(data[name]) == "number"]
+        if not found:
+            raise InvalidArguments("data has no columns of numbers: convert some first, with data.astype")
+        return found
+    wanted = single(data, columns)
+    for column in wanted:
+        if kind(data[column]) != "number":
+            raise InvalidArguments(
+                f"column {column!r} holds {data[column].dtype}, where numbers are needed: leave it out, or convert it "
+                "with data.astype"
+            )
+    return wanted
+
+
+def new_name(data: DataFrame, name: str, parameter: str) -> str:
+    """Return a name for a column that is added, if it isn't taken."""
+    if name in data.columns:
+        raise InvalidArguments(f"{parameter}: data has a column {name!r} already: give another name")
+    return name
+
+
+def kind(column: Any) -> str:
+    """Tell what a column holds: `number`, `bool`, `text`, `time`, `zoned` (time with a zone), `duration`, or `other`.
+
+    Categories count as what they are of. An object column counts as text if each value in it is, and as `empty` if it
+    has none.
+    """
+    import pandas as pd
+    from pandas.api import types
+
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return kind(dtype.categories)
+    if types.is_bool_dtype(dtype):
+        return "bool"
+    if types.is_numeric_dtype(dtype):
+        return "number" if dtype.kind != "c" else "other"
+    if types.is_datetime64_any_dtype(dtype):
+        zone = getattr(dtype, "tz", None) or getattr(getattr(dtype, "pyarrow_dtype", None), "tz", None)
+        return "time" if zone is None else "zoned"
+    if types.is_timedelta64_dtype(dtype) or dtype.kind == "m":
+        return "duration"
+    if types.is_object_dtype(dtype):
+        inferred = types.infer_dtype(column, skipna=True)
+        return {"string": "text", "empty": "empty"}.get(inferred, "other")
+    return "text" if types.is_string_dtype(dtype) else "other"
+
+
+def room(rows: int, columns: int, cure: str) -> None:
+    """Raise if a result of this size wouldn't fit into the memory the operation may use."""
+    limit = context.memory_limit()
+    cells = CELLS if limit is None else limit // CELL
+    if rows * columns > cells:
+        raise InvalidArguments(
+            f"the result would have {rows:,} rows of {columns:,} columns, more than the {cells:,} cells that fit here. "
+            f"{cure}"
+        )
+
+
+def shown(values: Iterable[object], limit: int = 5) -> str:
+    """Return some values as an error names them."""
+    values = list(values)
+    return ", ".join(repr(value) for value in values[:limit]) + (", …" if len(values) > limit else "")
+
+
+@contextlib.contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Turn what pandas raises where values don't fit into an `InvalidArguments` that begins with `what`."""
+    import pandas as pd
+
+    try:
+        yield
+    except InvalidArguments:
+        raise
+    except (
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        NotImplementedError,
+        KeyError,
+        pd.errors.InvalidIndexError,
+    ) as error:
+        raise InvalidArguments(f"{what}: {error or type(error).__name__}") from error

@@ -1,0 +1,231 @@
+"""Data operations that name, convert and compute columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.errors import InvalidArguments
+from workbench.operations.data import expressions
+from workbench.operations.data.columns import distinct, known, new_name, numeric, refusing, shown
+from workbench.operations.registry import operation
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@operation("data.rename")
+def rename(data: DataFrame, columns: dict[str, str]) -> DataFrame:
+    """Rename columns.
+
+    Parameters
+    ----------
+    data
+        Any table.
+    columns
+        New names by old ones.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table, its columns in the same order.
+
+    Raises
+    ------
+    InvalidArguments
+        If a column isn't known, or two columns would have one name.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rename(pd.DataFrame({"dep_time": [517]}), {"dep_time": "departure"}).columns.tolist()
+    ['departure']
+    """
+    known(data, list(columns))
+    renamed = data.rename(columns=columns)
+    twice = renamed.columns[renamed.columns.duplicated()].unique()
+    if len(twice) and data.columns.is_unique:
+        raise InvalidArguments(f"several columns would be named {shown(twice)}: give each a name of its own")
+    return renamed
+
+
+@operation("data.astype")
+def astype(data: DataFrame, dtype: str | dict[str, str]) -> DataFrame:
+    """Convert columns to other types, as `data.astype(dtype)`.
+
+    Parameters
+    ----------
+    data
+        Any table.
+    dtype
+        A type for all columns, or types by column, by pandas's names: `"int64"`, `"Int64"` (which may be missing),
+        `"float64"`, `"boolean"`, `"str"`, `"category"`, `"datetime64[ns]"`, `"datetime64[s, Europe/Berlin]"`,
+        `"double[pyarrow]"` … A number loses its fraction where it becomes a whole one, as in pandas.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table with the types asked for.
+
+    Raises
+    ------
+    InvalidArguments
+        If a column or a type isn't known, or a value doesn't fit its new type: names the column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> astype(pd.DataFrame({"a": ["1", "2"]}), {"a": "int64"})["a"].sum()
+    np.int64(3)
+    """
+    distinct(data)
+    wanted = dtype if isinstance(dtype, dict) else dict.fromkeys(data.columns, dtype)
+    if isinstance(dtype, dict):
+        known(data, list(dtype))
+    types = {column: _dtype(name) for column, name in wanted.items()}
+    converted = data.copy(deep=False)
+    for column, type_ in types.items():
+        with refusing(f"column {column!r}, which holds {data[column].dtype}, can't become {wanted[column]}"):
+            converted[column] = data[column].astype(type_)
+    return converted
+
+
+def _dtype(name: str) -> Any:
+    import pandas as pd
+
+    try:
+        if len(name) > 100:
+            raise ValueError("its name is too long")
+        dtype: Any = pd.api.types.pandas_dtype(name)
+    except (TypeError, ValueError, SyntaxError, KeyError, NotImplementedError) as error:
+        raise InvalidArguments(
+            f"dtype: {name[:100]!r} is not a type: {error}. Take pandas's names: int64, Int64, float64, boolean, str, "
+            "category, datetime64[ns] …"
+        ) from error
+    if name != "str" and dtype.kind in "SUVc" and not pd.api.types.is_extension_array_dtype(dtype):
+        raise InvalidArguments(f"dtype: columns of {name!r} can't be handed back. Take str, or float64")
+    return name if name == "str" else dtype
+
+
+@operation("data.assign")
+def assign(data: DataFrame, columns: dict[str, str]) -> DataFrame:
+    """Add or replace columns, each computed by an expression.
+
+    Parameters
+    ----------
+    data
+        Any table.
+    columns
+        Expressions by the name of their column, computed one after the other: a later one may name an earlier one's
+        column. An expression is made of
+
+        - columns by their names, or `col("air time")` where a name isn't a word;
+        - numbers, text in quotes, `True`, `False`, and `None` for a missing value;
+        - `+ - * / // % **` (with a number as exponent), `== != < <= > >=`, `in [1, 2]`, `not in`, `and`, `or`, `not`;
+        - `if_else(condition, one, other)`, `is_missing(x)`, `coalesce(x, y)`;
+        - `abs round floor ceil sqrt exp log log10`, `lower upper strip length contains startswith endswith`,
+          `year month day hour minute second weekday` (0 is Monday).
+
+        It is read by a parser of its own: nothing of Python can be reached.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table with these columns, new ones last. Values are what pandas computes: a missing one stays missing, a
+        comparison with one is false unless its column's type knows missing conditions.
+
+    Raises
+    ------
+    InvalidArguments
+        If an expression isn't understood, or doesn't fit its columns: names the character at which.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> flights = pd.DataFrame({"distance": [1400, 1416], "air_time": [227, 160], "carrier": ["UA", "aa"]})
+    >>> computed = assign(flights, {"speed": "distance / air_time * 60", "carrier": "upper(carrier)"})
+    >>> computed["speed"].round().tolist(), computed["carrier"].tolist()
+    ([370.0, 531.0], ['UA', 'AA'])
+    >>> assign(flights, {"far": "if_else(distance > 1400, 'far', 'near')"})["far"].tolist()
+    ['near', 'far']
+    """
+    if not columns:
+        raise InvalidArguments("columns takes at least one expression")
+    distinct(data)
+    result = data.copy(deep=False)
+    for name, expression in columns.items():
+        try:
+            result[name] = expressions.evaluate(expression, result)
+        except InvalidArguments as error:
+            raise InvalidArguments(f"column {name!r}: {error}") from error
+    return result
+
+
+@operation("data.cut")
+def cut(
+    data: DataFrame,
+    column: str,
+    bins: int | list[float] | None = None,
+    *,
+    q: int | list[float] | None = None,
+    labels: list[str] | None = None,
+    right: bool = True,
+    include_lowest: bool = False,
+    into: str | None = None,
+) -> DataFrame:
+    """Put numbers into bins, as `pandas.cut` does, or into quantiles, as `pandas.qcut`.
+
+    Parameters
+    ----------
+    data
+        Any table.
+    column
+        The column of numbers.
+    bins
+        How many bins of equal width, or their edges.
+    q
+        Instead: how many quantiles, or their edges from 0 to 1.
+    labels
+        A name for each bin; None for its interval as text, e.g. `"(0.0, 10.0]"`.
+    right
+        Whether a bin holds its right edge, and not its left one. Quantiles always do.
+    include_lowest
+        Whether the first bin holds its left edge, too. That of quantiles always does.
+    into
+        The new column's name; None for the column's, followed by `_bin`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table with a column of ordered categories. What lies in no bin is missing.
+
+    Raises
+    ------
+    InvalidArguments
+        If the column isn't one of numbers, or bins, quantiles or labels can't be used.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> cut(pd.DataFrame({"delay": [-3, 12, 90]}), "delay", [-60, 0, 60, 600])["delay_bin"].tolist()
+    ['(-60, 0]', '(0, 60]', '(60, 600]']
+    """
+    import pandas as pd
+
+    if (bins is None) is (q is None):
+        raise InvalidArguments("cut takes either bins or q")
+    values: Any = data[numeric(data, column)[0]]
+    count: Any = bins if bins is not None else q
+    if isinstance(count, int) and not 1 <= count <= MOST_BINS:
+        raise InvalidArguments(f"cut makes 1 to {MOST_BINS} bins, got {count}")
+    name = new_name(data, into if into is not None else f"{column}_bin", "into")
+    with refusing(f"column {column!r} can't be cut"):
+        if bins is not None:
+            cells: Any = pd.cut(values, bins, labels=labels, right=right, include_lowest=include_lowest)
+        else:
+            cells = pd.qcut(values, count, labels=labels)
+        if labels is None:
+            cells = cells.cat.rename_categories([str(interval) for interval in cells.cat.categories])
+    return data.assign(**{name: cells})
+
+
+MOST_BINS = 10_000
