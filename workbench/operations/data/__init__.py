@@ -1,5 +1,5 @@
 """The data family. Parameters and words are pandas's (https://pandas.pydata.org/docs), and so are the results."""
 
-from workbench.operations.data import derived, groups, rows, summaries
+from workbench.operations.data import derived, gaps, groups, joins, rows, shapes, statistics, summaries, times
 
-__all__ = ["derived", "groups", "rows", "summaries"]
+__all__ = ["derived", "gaps", "groups", "joins", "rows", "shapes", "statistics", "summaries", "times"]

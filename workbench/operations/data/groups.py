@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
@@ -55,16 +56,24 @@ def groupby(
     """
     keys = known(data, by)
     known(data, list(agg))
-    for column, functions in agg.items():
-        for function in [functions] if isinstance(functions, str) else functions:
-            if function not in AGGREGATIONS:
-                raise InvalidArguments(
-                    f"{function!r} (for column {column!r}) is not an aggregation; known: {', '.join(AGGREGATIONS)}"
-                )
+    check_aggregations(agg)
     try:
         return data.groupby(keys if isinstance(by, list) else by, dropna=dropna, sort=sort, observed=True).agg(agg)
     except TypeError as error:
         raise InvalidArguments(f"an aggregation doesn't fit its column's type: {error}") from error
+
+
+def check_aggregations(agg: Mapping[str, str | list[str]]) -> None:
+    """Raise if a function isn't one that columns are aggregated by."""
+    for column, functions in agg.items():
+        names = [functions] if isinstance(functions, str) else functions
+        if not names:
+            raise InvalidArguments(f"column {column!r} takes at least one aggregation")
+        for function in names:
+            if function not in AGGREGATIONS:
+                raise InvalidArguments(
+                    f"{function!r} (for column {column!r}) is not an aggregation; known: {', '.join(AGGREGATIONS)}"
+                )
 
 
 AGGREGATIONS = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.data.columns import Columns, known
+from workbench.operations.data.columns import Columns, known, numeric, refusing, room
 from workbench.operations.registry import operation
 
 if TYPE_CHECKING:
@@ -25,6 +25,100 @@ def head(data: DataFrame, n: int = 5) -> DataFrame:
     2
     """
     return data.head(n)
+
+
+@operation("data.sample")
+def sample(
+    data: DataFrame,
+    n: int | None = None,
+    *,
+    frac: float | None = None,
+    replace: bool = False,
+    weights: str | None = None,
+    random_state: int = 0,
+    ignore_index: bool = False,
+) -> DataFrame:
+    """Draw rows at random, as `data.sample` does: the same ones each time it is asked.
+
+    Parameters
+    ----------
+    data
+        Any table.
+    n
+        How many; None for one, or for `frac`.
+    frac
+        Instead: which share of all rows.
+    replace
+        Whether a row may be drawn again.
+    weights
+        A column of numbers that says how likely each row is.
+    random_state
+        The seed. Another one draws other rows.
+    ignore_index
+        Number the rows from 0.
+
+    Raises
+    ------
+    InvalidArguments
+        If there are fewer rows than asked for, or the weights can't be used.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> sample(pd.DataFrame({"a": range(9)}), 3, random_state=1)["a"].tolist()
+    [8, 2, 6]
+    """
+    if n is not None and frac is not None:
+        raise InvalidArguments("sample takes either n or frac")
+    if not 0 <= random_state < 2**32:
+        raise InvalidArguments(f"random_state takes a whole number from 0 to {2**32 - 1}, got {random_state}")
+    room(n or int(len(data) * (frac or 0)), data.shape[1], "Draw fewer rows")
+    with refusing("the rows can't be drawn"):
+        return data.sample(
+            n,
+            frac=frac,
+            replace=replace,
+            weights=None if weights is None else data[numeric(data, weights)[0]],
+            random_state=random_state,
+            ignore_index=ignore_index,
+        )
+
+
+@operation("data.drop_duplicates")
+def drop_duplicates(
+    data: DataFrame,
+    subset: Columns | None = None,
+    *,
+    keep: Literal["first", "last", False] = "first",
+    ignore_index: bool = False,
+) -> DataFrame:
+    """Keep one of rows that are equal, as `data.drop_duplicates` does.
+
+    Parameters
+    ----------
+    data
+        Any table.
+    subset
+        The columns that are compared; None for all.
+    keep
+        Which one; `False` for none of them.
+    ignore_index
+        Number the rows from 0.
+
+    Raises
+    ------
+    InvalidArguments
+        If a column isn't known, or holds values that can't be compared, such as lists.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> drop_duplicates(pd.DataFrame({"a": [1, 1, 2]}))["a"].tolist()
+    [1, 2]
+    """
+    compared = None if subset is None else known(data, subset)
+    with refusing("the rows can't be compared"):
+        return data.drop_duplicates(compared, keep=keep, ignore_index=ignore_index)
 
 
 @operation("data.select")

@@ -1,0 +1,227 @@
+"""Data operations that make one table of several."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.core.errors import InvalidArguments
+from workbench.operations.data.columns import Columns, distinct, kind, refusing, room, single
+from workbench.operations.registry import operation
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Validate = Literal["one_to_one", "1:1", "one_to_many", "1:m", "many_to_one", "m:1", "many_to_many", "m:m"]
+
+GROWTH = 10
+"""How many times as many rows as both tables together a join may have, where its keys repeat on both sides."""
+SMALL = 1_000_000
+"""Rows a join may have in any case."""
+
+
+@operation("data.merge")
+def merge(
+    left: DataFrame,
+    right: DataFrame,
+    how: Literal["inner", "left", "right", "outer", "cross"] = "inner",
+    *,
+    on: Columns | None = None,
+    left_on: Columns | None = None,
+    right_on: Columns | None = None,
+    validate: Validate | None = None,
+    indicator: bool | str = False,
+    suffixes: tuple[str, str] = ("_x", "_y"),
+    sort: bool = False,
+    max_rows: int | None = None,
+) -> DataFrame:
+    """Join two tables by the values of columns, as `pandas.merge` does.
+
+    Parameters
+    ----------
+    left, right
+        Any tables.
+    how
+        Which rows stay: of both, of the left one, of the right one, all; `"cross"` takes each with each.
+    on
+        The columns, which both have; None for all that both have.
+    left_on, right_on
+        Instead of `on`: columns of different names.
+    validate
+        Refuse keys that repeat on a side where they shouldn't: `"one_to_one"`, `"one_to_many"`, `"many_to_one"`.
+    indicator
+        Add a column that tells where a row is from, `left_only`, `right_only` or `both`: named `_merge`, or as given.
+    suffixes
+        What follows the names of other columns that both have.
+    sort
+        Sort the rows by the keys.
+    max_rows
+        Rows the result may have where keys repeat on both sides. None for ten times the rows of both tables, a million
+        at least: more is nearly always an accident.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The joined rows, numbered from 0. Missing keys match each other, as in pandas.
+
+    Raises
+    ------
+    InvalidArguments
+        If a column isn't known, the keys' types can't match, they repeat against `validate`, or the result would be
+        too large: says how many rows it would have.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> flights = pd.DataFrame({"carrier": ["UA", "AA"], "delay": [2, 33]})
+    >>> airlines = pd.DataFrame({"carrier": ["UA"], "name": ["United"]})
+    >>> merge(flights, airlines, "left", on="carrier")["name"].tolist()
+    ['United', nan]
+    """
+    distinct(left, "left")
+    distinct(right, "right")
+    keys: dict[str, Any] = {}
+    if how == "cross":
+        if on is not None or left_on is not None or right_on is not None:
+            raise InvalidArguments("how='cross' takes each row with each: it goes without on, left_on and right_on")
+        rows = len(left) * len(right)
+        if max_rows is not None and rows > max_rows:
+            raise InvalidArguments(f"the result would have {rows:,} rows, more than max_rows={max_rows:,}")
+    else:
+        left_keys, right_keys = _keys(left, right, on, left_on, right_on)
+        _check_kinds(left, right, left_keys, right_keys)
+        rows = _check_growth(left, right, left_keys, right_keys, how, max_rows)
+        keys = {"on": left_keys} if left_keys == right_keys else {"left_on": left_keys, "right_on": right_keys}
+    room(rows, left.shape[1] + right.shape[1], "Filter or group the tables first, or join by more columns")
+    with refusing("the tables can't be joined"):
+        return left.merge(right, how=how, validate=validate, indicator=indicator, suffixes=suffixes, sort=sort, **keys)
+
+
+def _keys(
+    left: DataFrame, right: DataFrame, on: Columns | None, left_on: Columns | None, right_on: Columns | None
+) -> tuple[list[str], list[str]]:
+    if (left_on is None) is not (right_on is None):
+        raise InvalidArguments("left_on and right_on go together")
+    if on is not None and left_on is not None:
+        raise InvalidArguments("merge takes either on, or left_on and right_on")
+    if left_on is not None and right_on is not None:
+        names = single(left, left_on), single(right, right_on)
+        if len(names[0]) != len(names[1]):
+            raise InvalidArguments(f"left_on names {len(names[0])} columns, right_on {len(names[1])}")
+        return names
+    shared = [name for name in left.columns if name in right.columns] if on is None else on
+    if not shared:
+        raise InvalidArguments("the tables have no column in common: name the keys with left_on and right_on")
+    return single(left, shared), single(right, shared)
+
+
+def _check_kinds(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> None:
+    """Refuse keys that never match, such as numbers and text that looks like them."""
+    for one, other in zip(left_keys, right_keys, strict=True):
+        kinds = {kind(left[one]), kind(right[other])} - {"empty"}
+        if len(kinds) > 1:
+            raise InvalidArguments(
+                f"the key {one!r} holds {left[one].dtype} in left, and {other!r} {right[other].dtype} in right, which "
+                "never match: convert one with data.astype"
+            )
+
+
+def _check_growth(
+    left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str], how: str, max_rows: int | None
+) -> int:
+    """Return how many rows a join has at most, or raise if keys that repeat on both sides make too many of them."""
+    both = len(left) + len(right)
+    with refusing("the keys can't be compared"):
+        repeated = left.duplicated(left_keys).any() and right.duplicated(right_keys).any()
+        rows = both
+        if repeated:
+            rows = _pairs(left, right, left_keys, right_keys) + (0 if how == "inner" else both)
+    allowed = max(SMALL, GROWTH * both) if max_rows is None else max_rows
+    if repeated and rows > allowed:
+        raise InvalidArguments(
+            f"the keys {', '.join(map(repr, left_keys))} repeat in both tables, so that the result would have about "
+            f"{rows:,} rows, more than {allowed:,}. Join by more columns, drop duplicates first, or raise max_rows"
+        )
+    return rows
+
+
+def _pairs(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> int:
+    """Count the rows of an inner join from how often each key occurs, which takes a row for each key only."""
+
+    def counts(data: DataFrame, keys: list[str], name: str) -> Any:
+        renamed = data[keys].set_axis(range(len(keys)), axis=1)
+        return renamed.groupby(list(renamed), dropna=False, observed=True, sort=False).size().rename(name).reset_index()
+
+    on = [*range(len(left_keys))]
+    pairs = counts(left, left_keys, "left").merge(counts(right, right_keys, "right"), on=on)
+    return int((pairs["left"].astype("float64") * pairs["right"]).sum())
+
+
+@operation("data.concat")
+def concat(
+    data: list[DataFrame],
+    *,
+    axis: Literal["index", "columns"] = "index",
+    join: Literal["outer", "inner"] = "outer",
+    ignore_index: bool = False,
+    keys: list[str] | None = None,
+    names: list[str] | None = None,
+) -> DataFrame:
+    """Put tables below or beside each other, as `pandas.concat` does.
+
+    Parameters
+    ----------
+    data
+        The tables.
+    axis
+        `"index"` puts their rows below each other, `"columns"` their columns beside each other, by the index.
+    join
+        What isn't in every table stays, with missing values, or is left out.
+    ignore_index
+        Number the rows (or columns) from 0.
+    keys
+        A name for each table, which becomes a level of the index.
+    names
+        What the levels are called.
+
+    Raises
+    ------
+    InvalidArguments
+        If a column holds values of different kinds in two tables, or an index that has to match repeats.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> concat([pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})], ignore_index=True)["a"].tolist()
+    [1, 2]
+    """
+    import pandas as pd
+
+    if not data:
+        raise InvalidArguments("data takes at least one table")
+    if keys is not None and len(keys) != len(data):
+        raise InvalidArguments(f"keys takes a name for each of {len(data)} tables, got {len(keys)}")
+    if names is not None and keys is None:
+        raise InvalidArguments("names goes with keys")
+    if axis == "index":
+        _check_same_kinds(data)
+    else:
+        room(sum(map(len, data)), sum(each.shape[1] for each in data), "Put fewer tables together")
+    options: dict[str, Any] = {} if keys is None else {"keys": keys, "names": names}
+    with refusing("the tables can't be put together"):
+        return pd.concat(data, axis=axis, join=join, ignore_index=ignore_index, **options)
+
+
+def _check_same_kinds(tables: list[DataFrame]) -> None:
+    seen: dict[Any, tuple[str, int, Any]] = {}
+    for number, table in enumerate(tables, 1):
+        distinct(table, f"table {number}")
+        for name in table.columns:
+            found = kind(table[name])
+            if found == "empty" or not table[name].notna().any():
+                continue
+            first, where, dtype = seen.setdefault(name, (found, number, table[name].dtype))
+            if first != found:
+                raise InvalidArguments(
+                    f"column {name!r} holds {dtype} in table {where}, and {table[name].dtype} in table {number}: "
+                    "convert one with data.astype"
+                )
