@@ -12,7 +12,7 @@ from workbench.operations.registry import operation
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Statistic = Literal["mean", "sum", "min", "max", "count", "median", "std", "var", "sem", "skew", "kurt"]
+Statistic = Literal["mean", "sum", "min", "max", "count", "median", "std", "var", "skew", "kurt"]
 
 
 @operation("data.resample")
