@@ -1,5 +1,33 @@
 """The data family. Parameters and words are pandas's (https://pandas.pydata.org/docs), and so are the results."""
 
-from workbench.operations.data import derived, gaps, groups, joins, rows, shapes, statistics, summaries, times
+from workbench.operations.data import (
+    charts,
+    comparing,
+    derived,
+    gaps,
+    groups,
+    joins,
+    pseudonyms,
+    rows,
+    schemas,
+    shapes,
+    statistics,
+    summaries,
+    times,
+)
 
-__all__ = ["derived", "gaps", "groups", "joins", "rows", "shapes", "statistics", "summaries", "times"]
+__all__ = [
+    "charts",
+    "comparing",
+    "derived",
+    "gaps",
+    "groups",
+    "joins",
+    "pseudonyms",
+    "rows",
+    "schemas",
+    "shapes",
+    "statistics",
+    "summaries",
+    "times",
+]

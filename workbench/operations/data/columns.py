@@ -41,6 +41,7 @@ def known(data: DataFrame, columns: Columns) -> list[str]:
 
 def single(data: DataFrame, columns: Columns) -> list[str]:
     """Return the columns as `known` does, if each is there once and is named once."""
+    _one_level(data, "data")
     wanted = known(data, columns)
     for column in wanted:
         if wanted.count(column) > 1:
@@ -51,10 +52,19 @@ def single(data: DataFrame, columns: Columns) -> list[str]:
 
 
 def distinct(data: DataFrame, what: str = "data") -> None:
-    """Raise if a column's name occurs more than once."""
+    """Raise if a column's name occurs more than once, or its names have several levels."""
+    _one_level(data, what)
     if not data.columns.is_unique:
         twice = data.columns[data.columns.duplicated()][0]
         raise InvalidArguments(f"{what} has several columns named {twice!r}: rename them first")
+
+
+def _one_level(data: DataFrame, what: str) -> None:
+    if data.columns.nlevels > 1:
+        raise InvalidArguments(
+            f"{what} has {data.columns.nlevels} levels of columns, as groups with several aggregations have: choose "
+            "one aggregation for each column"
+        )
 
 
 def numeric(data: DataFrame, columns: Columns | None) -> list[str]:

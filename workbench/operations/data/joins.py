@@ -88,7 +88,7 @@ def merge(
             raise InvalidArguments(f"the result would have {rows:,} rows, more than max_rows={max_rows:,}")
     else:
         left_keys, right_keys = _keys(left, right, on, left_on, right_on)
-        _check_kinds(left, right, left_keys, right_keys)
+        check_kinds(left, right, left_keys, right_keys)
         rows = _check_growth(left, right, left_keys, right_keys, how, max_rows)
         keys = {"on": left_keys} if left_keys == right_keys else {"left_on": left_keys, "right_on": right_keys}
     room(rows, left.shape[1] + right.shape[1], "Filter or group the tables first, or join by more columns")
@@ -114,7 +114,7 @@ def _keys(
     return single(left, shared), single(right, shared)
 
 
-def _check_kinds(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> None:
+def check_kinds(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> None:
     """Refuse keys that never match, such as numbers and text that looks like them."""
     for one, other in zip(left_keys, right_keys, strict=True):
         kinds = {kind(left[one]), kind(right[other])} - {"empty"}

@@ -151,8 +151,6 @@ def melt(
     names = [*kept, var_name, value_name]
     if len(set(names)) < len(names):
         raise InvalidArguments(f"the columns would be named {names}: give var_name and value_name names of their own")
-    if data.columns.nlevels > 1:
-        raise InvalidArguments("data has several levels of columns: rename them to one first")
     room(len(data) * len(rows), len(names), "Choose fewer value_vars")
     melted: DataFrame = data.melt(
         id_vars=kept, value_vars=rows, var_name=var_name, value_name=value_name, ignore_index=ignore_index
