@@ -30,7 +30,7 @@ CHARTS = [
     ("line", "delay", "at"),
     ("line", ["delay", "seats"], None),
     ("scatter", ["delay", "seats", "price $x$ _"], "price $x$ _"),
-    ("bar", "seats", "carrier"),
+    ("bar", "seats", "price $x$ _"),
     ("bar", ["seats", "delay"], "at"),
     ("hist", ["delay", "seats"], None),
     ("box", ["delay", "seats"], "carrier"),
@@ -106,6 +106,7 @@ def test_of_many_points_some_are_chosen_evenly():
         ("hist", "nothing", None, {}, "nothing is left"),
         ("box", "nothing", None, {}, "nothing is left"),
         ("bar", "nothing", None, {}, "nothing is left"),
+        ("bar", "delay", "carrier", {}, "'AA' names several bars|'UA' names several bars"),
     ],
 )
 def test_a_chart_that_makes_no_sense_is_refused(frame: pd.DataFrame, kind, y, x, options, reason: str):
@@ -123,6 +124,14 @@ def test_more_bars_boxes_or_columns_than_can_be_seen_are_refused():
         charts.chart(many, "line", [f"c{number}" for number in range(21)])
     with pytest.raises(InvalidArguments, match="nothing is left"):
         charts.chart(many.head(0), "line", "c0")
+
+
+def test_bars_stand_in_the_tables_order_also_where_one_is_missing():
+    gaps = pd.DataFrame({"k": ["a", "b", "c"], "u": [None, 2.0, 3.0], "v": [1.0, None, 3.0]})
+    series = drawings.series_of(gaps, "bar", ["u", "v"], "k")
+    assert drawings.bar_names(series) == ["a", "b", "c"]
+    text = json.dumps(charts.chart(gaps, "bar", ["u", "v"], "k")["bokeh"])
+    assert '"factors": ["a", "b", "c"]' in text
 
 
 def test_infinite_values_are_left_out():

@@ -40,8 +40,8 @@ def chart(
     data
         Any table. Rows in which what is drawn is missing are left out.
     kind
-        `"line"` and `"scatter"` draw `y` over `x`; `"bar"` a bar for each row; `"hist"` how often values of `y` occur;
-        `"box"` the spread of `y`, for each value of `x` if that is given.
+        `"line"` and `"scatter"` draw `y` over `x`; `"bar"` a bar for each row, of which `x` is the name; `"hist"` how
+        often values of `y` occur; `"box"` the spread of `y`, for each value of `x` if that is given.
     y
         The column, or columns, of numbers that are drawn.
     x
@@ -64,7 +64,8 @@ def chart(
     Raises
     ------
     InvalidArguments
-        If a column isn't known or doesn't fit, nothing is left to draw, or there are too many bars or boxes.
+        If a column isn't known or doesn't fit, nothing is left to draw, or there are too many bars or boxes, or
+        several bars of one name.
 
     Examples
     --------
@@ -129,7 +130,7 @@ def _spec(
 
     options: dict[str, Any] = {}
     if form == "bar":
-        options["x_range"] = FactorRange(factors=list(dict.fromkeys(place for each in series for place in each.x)))
+        options["x_range"] = FactorRange(factors=drawings.bar_names(series))
     elif series and any(each.x and not isinstance(each.x[0], float) for each in series):
         options["x_axis_type"] = "datetime"
     plot = _figure(title, labels, width, height, **options)

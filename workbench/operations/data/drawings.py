@@ -5,7 +5,10 @@ Nothing of Matplotlib's global state is touched: there is no pyplot here.
 
 from __future__ import annotations
 
+import datetime as dt
 import io
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.core.errors import InvalidArguments
@@ -28,6 +31,7 @@ class Drawn(NamedTuple):
     name: str
     x: list[Any]
     y: list[float]
+    rows: Sequence[int] = ()  # where in the table they are
 
 
 class Box(NamedTuple):
@@ -72,17 +76,25 @@ def series_of(data: DataFrame, form: str, columns: list[str], x: str | None) -> 
         places = along.iloc[rows]
         if form == "bar":
             places = [_label(place) for place in places]
+            if repeated := next((place for place in places if places.count(place) > 1), None):
+                raise InvalidArguments(f"x: {repeated!r} names several bars: group the rows first, with data.groupby")
         elif found == "number":
             places = _numbers(places).tolist()
         else:  # a chart shows the clock of its zone
             places = (places.dt.tz_localize(None) if found == "zoned" else places).astype("datetime64[ms]").tolist()
-        series.append(Drawn(name, places, values[rows].tolist()))
+        series.append(Drawn(name, places, values[rows].tolist(), rows.tolist()))
     _check_any(any(each.y for each in series), columns)
     return series
 
 
+def bar_names(series: list[Drawn]) -> list[str]:
+    """Return what the bars are called, in the table's order, also where a series has no bar in a row."""
+    return list(dict(sorted(pair for each in series for pair in zip(each.rows, each.x, strict=True))).values())
+
+
 def _label(value: object) -> str:
-    text = str(value)
+    midnight = isinstance(value, dt.datetime) and value.time() == dt.time()
+    text = str(value.date()) if midnight else str(value)  # type: ignore[attr-defined]
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
@@ -186,8 +198,10 @@ def picture(
     height: int,
 ) -> Any:
     """Draw a line, a cloud of points, bars, or a histogram, of which `edges` are the bins'."""
+    from matplotlib import dates
+
     figure, axes = _axes(title, labels, width, height)
-    names = list(dict.fromkeys(place for each in series for place in each.x)) if form == "bar" else []
+    names = bar_names(series) if form == "bar" else []
     drawn = []
     for number, each in enumerate(series):
         color = COLORS[number % len(COLORS)]
@@ -203,7 +217,14 @@ def picture(
                 places = [names.index(place) + (number - (len(series) - 1) / 2) * thick for place in each.x]
                 drawn.append(axes.bar(places, each.y, thick, color=color))
     if form == "bar":
-        axes.set_xticks(range(len(names)), [_plain(name) for name in names], rotation=45 if len(names) > 8 else 0)
+        step = math.ceil(len(names) / (width // 30))  # as many names as there is room for
+        axes.set_xticks(range(0, len(names), step), [_plain(name) for name in names[::step]])
+        if sum(map(len, names[::step])) * 8 > width:
+            axes.tick_params(axis="x", labelrotation=90)
+    elif any(isinstance(place, dt.datetime) for each in series for place in each.x[:1]):
+        locator: Any = dates.AutoDateLocator()  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     if len(series) > 1:
         axes.legend(drawn, [_plain(each.name) for each in series])
     return _image(figure)
