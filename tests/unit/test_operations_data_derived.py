@@ -62,6 +62,7 @@ def test_one_type_is_for_all_columns(frame: pd.DataFrame):
         ({"a": "complex128"}, "can't be handed back"),
         ({"a": "S1000000"}, "can't be handed back"),
         ({"a": "U10"}, "can't be handed back"),
+        ({"a": "Sparse[int]"}, "can't be handed back"),
         ({"c": "int64"}, "column 'c', which holds float64, can't become int64"),
         ({"b": "datetime64[ns, Mars/Crater]"}, "not a type"),
         ({"a": "x" * 200}, "too long"),

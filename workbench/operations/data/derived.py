@@ -101,7 +101,8 @@ def _dtype(name: str) -> Any:
             f"dtype: {name[:100]!r} is not a type: {error}. Take pandas's names: int64, Int64, float64, boolean, str, "
             "category, datetime64[ns] …"
         ) from error
-    if name != "str" and dtype.kind in "SUVc" and not pd.api.types.is_extension_array_dtype(dtype):
+    foreign = dtype.kind in "SUVc" and not pd.api.types.is_extension_array_dtype(dtype)
+    if name != "str" and (foreign or isinstance(dtype, pd.SparseDtype)):
         raise InvalidArguments(f"dtype: columns of {name!r} can't be handed back. Take str, or float64")
     return name if name == "str" else dtype
 
@@ -116,16 +117,7 @@ def assign(data: DataFrame, columns: dict[str, str]) -> DataFrame:
         Any table.
     columns
         Expressions by the name of their column, computed one after the other: a later one may name an earlier one's
-        column. An expression is made of
-
-        - columns by their names, or `col("air time")` where a name isn't a word;
-        - numbers, text in quotes, `True`, `False`, and `None` for a missing value;
-        - `+ - * / // % **` (with a number as exponent), `== != < <= > >=`, `in [1, 2]`, `not in`, `and`, `or`, `not`;
-        - `if_else(condition, one, other)`, `is_missing(x)`, `coalesce(x, y)`;
-        - `abs round floor ceil sqrt exp log log10`, `lower upper strip length contains startswith endswith`,
-          `year month day hour minute second weekday` (0 is Monday).
-
-        It is read by a parser of its own: nothing of Python can be reached.
+        column. See below.
 
     Returns
     -------
@@ -137,6 +129,26 @@ def assign(data: DataFrame, columns: dict[str, str]) -> DataFrame:
     ------
     InvalidArguments
         If an expression isn't understood, or doesn't fit its columns: names the character at which.
+
+    Notes
+    -----
+    An expression is read by a parser of its own: nothing of Python can be reached. It is made of
+
+    - columns by their names, or `col("air time")` where a name isn't a word;
+
+    - numbers, text in quotes, `True`, `False`, and `None` for a missing value;
+
+    - `+ - * / // % **` (with a number as exponent), `== != < <= > >=`, `in [1, 2]`, `not in`, `and`, `or`, `not`;
+
+    - `if_else(condition, one, other)`, `is_missing(x)`, `coalesce(x, y)`;
+
+    - `abs(x)`, `round(x, digits)`, `floor`, `ceil`, `sqrt`, `exp`, `log`, `log10`;
+
+    - `lower(text)`, `upper`, `strip`, `length`, `contains(text, "part")`, `startswith`, `endswith`;
+
+    - `year(time)`, `month`, `day`, `hour`, `minute`, `second`, `weekday` (0 is Monday).
+
+    It has at most 2,000 characters, nested 100 deep.
 
     Examples
     --------
@@ -164,7 +176,7 @@ def assign(data: DataFrame, columns: dict[str, str]) -> DataFrame:
 def cut(
     data: DataFrame,
     column: str,
-    bins: int | list[float] | None = None,
+    bins: int | list[int | float] | None = None,
     *,
     q: int | list[float] | None = None,
     labels: list[str] | None = None,

@@ -115,12 +115,12 @@ def _keys(
 
 
 def check_kinds(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> None:
-    """Refuse keys that never match, such as numbers and text that looks like them."""
+    """Refuse columns whose values never match, such as numbers and text that looks like them."""
     for one, other in zip(left_keys, right_keys, strict=True):
         kinds = {kind(left[one]), kind(right[other])} - {"empty"}
         if len(kinds) > 1:
             raise InvalidArguments(
-                f"the key {one!r} holds {left[one].dtype} in left, and {other!r} {right[other].dtype} in right, which "
+                f"column {one!r} holds {left[one].dtype} in left, and {other!r} {right[other].dtype} in right, which "
                 "never match: convert one with data.astype"
             )
 

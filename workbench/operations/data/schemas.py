@@ -25,19 +25,7 @@ def validate(data: DataFrame, schema: dict[str, dict[str, Any]], *, limit: int =
     data
         Any table.
     schema
-        For each column its rules, as a dict of
-
-        - `dtype`: its type, by pandas's name;
-        - `required`: whether the column has to be there (`True` if it isn't said);
-        - `nullable`: `False` if no value may be missing;
-        - `unique`: `True` if no value may repeat;
-        - `min`, `max`: the smallest and the largest value, of numbers, text, or times (also as text);
-        - `isin`: a list of the values allowed;
-        - `regex`: a regular expression that each whole text has to match. It is RE2's, which takes a time in
-          proportion to the text whatever the expression, and so knows no look-ahead and no back-references;
-        - `min_length`, `max_length`: characters of each text.
-
-        A missing value breaks `nullable` only.
+        For each column a dict of its rules, see below.
     limit
         Rows to name for each rule that is broken.
 
@@ -52,6 +40,29 @@ def validate(data: DataFrame, schema: dict[str, dict[str, Any]], *, limit: int =
     ------
     InvalidArguments
         If the schema isn't one: names the column and the rule.
+
+    Notes
+    -----
+    A column's rules are
+
+    - `dtype`: its type, by pandas's name;
+
+    - `required`: whether the column has to be there (`True` if it isn't said);
+
+    - `nullable`: `False` if no value may be missing; a missing value breaks no other rule;
+
+    - `unique`: `True` if no value may repeat;
+
+    - `min`, `max`: the smallest and the largest value, of numbers, text, or times (also as text);
+
+    - `isin`: a list of the values allowed;
+
+    - `regex`: a regular expression that each whole text has to match. It is RE2's, which takes a time in proportion to
+      the text whatever the expression, and so knows no look-ahead and no back-references;
+
+    - `min_length`, `max_length`: characters of each text.
+
+    A rule that doesn't fit a column's type, as a smallest number for text, is broken by the column as a whole.
 
     Examples
     --------

@@ -24,7 +24,7 @@ def pivot_table(
     columns: Columns,
     aggfunc: str | list[str] | dict[str, str | list[str]] = "mean",
     *,
-    fill_value: float | str | None = None,
+    fill_value: int | float | str | None = None,
     margins: bool = False,
     margins_name: str = "All",
     dropna: bool = True,
@@ -105,8 +105,14 @@ def _combinations(data: DataFrame, columns: list[str]) -> int:
 
 
 def _product(data: DataFrame, columns: list[str]) -> int:
-    """Count the combinations of values that could."""
-    return max(1, math.prod(_combinations(data, [column]) for column in columns))
+    """Count the combinations of values that could: of categories, whether they occur or not."""
+    import pandas as pd
+
+    counts = [_combinations(data, [column]) for column in columns]
+    for place, column in enumerate(columns):
+        if isinstance(data[column].dtype, pd.CategoricalDtype):
+            counts[place] = max(counts[place], len(data[column].cat.categories))
+    return math.prod(counts)
 
 
 @operation("data.melt")
