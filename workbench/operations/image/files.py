@@ -111,7 +111,7 @@ def _turn(path: Path, name: str, part: Path, keep_icc: bool) -> None:
         if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
             raise InvalidArguments(f"image: {name} is an animation, which isn't turned: take orientation='keep'")
         options: dict[str, Any] = {}
-        if picture.format in ("JPEG", "MPO"):
+        if isinstance(picture, JpegImagePlugin.JpegImageFile):  # MPO, too
             sampling = JpegImagePlugin.get_sampling(picture)
             # Halved in one direction only, the colours would have to be halved in the other one.
             options = {"qtables": picture.quantization, "subsampling": sampling if sampling in (0, 2) else 0}
