@@ -16,10 +16,12 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from workbench.core.errors import InputError
+from workbench.operations import context, convert
 from workbench.values import decoders
+from workbench.values.refs import FileRef
 
 ROOM = 400 * 1024**2
 """Bytes that the process may map beyond what it has at the start: a small slot's limit."""
@@ -388,6 +390,20 @@ def test_an_animation_whose_seconds_have_no_parts_is_damaged(tmp_path: Path):
 
     with pytest.raises(InputError, match=r"a\.avif can't be read as AVIF: it is damaged \(division by zero\)"):
         decoders.load(tmp_path / "a.avif", "a.avif")
+
+
+@pytest.mark.parametrize("key", ["transparency", "icc_profile", "interlace", "loop", "duration", "exif", "dpi"])
+def test_a_text_in_a_png_is_not_taken_for_what_the_image_is(tmp_path: Path, key: str):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text(key, "anything")
+    frames = [Image.new("RGB", (8, 8), name) for name in ("red", "blue")]
+    for name, options in (("still.png", {}), ("moving.png", {"save_all": True, "append_images": frames[1:]})):
+        frames[0].save(tmp_path / name, pnginfo=texts, **options)  # type: ignore[arg-type]
+
+        with context.attempt(tmp_path / "scratch"):
+            for to in ("png", "jpeg", "webp", "gif", "tiff"):
+                with Image.open(convert.image(FileRef(str(tmp_path / name), name), to)) as made:  # type: ignore[arg-type]
+                    assert made.convert("RGB").getpixel((4, 4))[0] > 250  # type: ignore[index]
 
 
 def test_a_workers_processes_know_no_other_decoders_and_treat_warnings_of_bombs_as_errors():

@@ -315,6 +315,18 @@ def test_exif_too_long_for_a_jpeg_is_left_out_and_noted(tmp_path: Path):
     assert "are more than JPEG's 65,533" in notes_of(ref(tmp_path / "a.webp"), "jpeg")["exif"]
 
 
+def test_a_comment_too_long_for_a_jpeg_is_left_out_and_noted(tmp_path: Path):
+    Image.new("P", (8, 8)).save(tmp_path / "a.gif", comment=b"x" * 70_000)
+
+    assert notes_of(ref(tmp_path / "a.gif"), "jpeg") == {"comment": "left out: it is longer than JPEG's 65,533 bytes"}
+
+
+def test_xmp_is_left_out_and_noted(tmp_path: Path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", xmp=b"<x:xmpmeta/>")
+
+    assert notes_of(ref(tmp_path / "a.jpg"), "webp")["xmp"].startswith("left out")
+
+
 def test_exif_travels_byte_for_byte_where_nothing_in_it_changes(tmp_path: Path):
     exif = Image.Exif()
     exif[0x010F] = "Maker"

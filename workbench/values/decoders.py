@@ -217,8 +217,21 @@ def _room() -> int | None:
     return None
 
 
+_NO_TEXTS = (
+    *("aspect", "background", "blend", "compression", "default_image", "disposal", "dpi", "duration", "exif", "gamma"),
+    *("extension", "icc_profile", "interlace", "loop", "palette", "sizes", "timestamp", "transparency", "version"),
+)
+
+
 def check_beside(image: Image, name: str) -> None:
-    """Raise `InputError` if a file's profile, EXIF and texts are of an absurd size."""
+    """Raise `InputError` if a file's profile, EXIF and texts are of an absurd size.
+
+    Texts that bear the name of something else are dropped: Pillow keeps the texts of a PNG, which have any name, among
+    what it knows of the image itself, and then takes `interlace` or `loop` for its own.
+    """
+    for key in _NO_TEXTS:
+        if isinstance(image.info.get(key), str):
+            del image.info[key]
     size = sum(len(value) for value in image.info.values() if isinstance(value, bytes | str))
     if size > MAX_BESIDE:
         raise InputError(

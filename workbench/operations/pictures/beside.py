@@ -31,6 +31,11 @@ def metadata(image: Image, to: ImageFormat, holds: Holds) -> dict[str, Any]:
             found["dpi"] = dpi
         else:
             context.note("dpi", f"left out: {to} holds none")
+    if to == "jpeg" and len(image.info.get("comment") or "") > _JPEG_MARKER:
+        found["comment"] = b""
+        context.note("comment", f"left out: it is longer than JPEG's {_JPEG_MARKER:,} bytes")
+    if image.info.get("xmp") or image.info.get("XML:com.adobe.xmp"):
+        context.note("xmp", "left out: only EXIF, the colour profile and the resolution are kept")
     exif = _exif(image, to)
     if exif and not holds.exif:
         context.note("exif", f"left out: {to} holds none")
