@@ -274,13 +274,29 @@ def test_an_address_that_names_no_database_is_refused_with_advice() -> None:
 
 
 def test_a_tracker_that_hangs_amid_a_transaction_keeps_no_other_from_writing(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    postgres_url: str,
 ) -> None:
-    monkeypatch.setattr(connections, "LONGEST_TRANSACTION", 0.3)
     with Database(postgres_url) as hangs, Database(postgres_url) as other:
         writing = hangs._connections.write()
         connection = writing.__enter__()
+        limit = connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar()
+        assert limit == f"{connections.LONGEST_TRANSACTION:g}s"
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 300")
         learn(other, accepted())  # waits for the lock until the server has ended the other's transaction
+        with pytest.raises(sa.exc.DBAPIError) as ended:
+            connection.exec_driver_sql("SELECT 1")
+        with pytest.raises(DatabaseUnavailable):
+            writing.__exit__(type(ended.value), ended.value, None)
+        learn(hangs, accepted(IDS[1]))
+        assert other.counts()[State.QUEUED] == 2
+
+
+def test_who_writes_while_another_takes_over_loses_its_session_and_only_its_transaction(postgres_url: str) -> None:
+    with Database(postgres_url) as hangs, Database(postgres_url) as other:
+        writing = hangs._connections.write()
+        connection = writing.__enter__()
+        other.evict()
+        learn(other, accepted())
         with pytest.raises(sa.exc.DBAPIError) as ended:
             connection.exec_driver_sql("SELECT 1")
         with pytest.raises(DatabaseUnavailable):

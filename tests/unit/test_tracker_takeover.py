@@ -25,6 +25,10 @@ class LockedDatabase:
 
     def __init__(self, times: int) -> None:
         self.left = times
+        self.evicted = 0
+
+    def evict(self) -> None:
+        self.evicted += 1
 
     def open(self) -> None:
         if self.left:
@@ -40,12 +44,15 @@ def test_whoever_takes_over_waits_for_a_database_that_is_still_locked(
     database = LockedDatabase(3)
     _take_over(database, waited=waited, patient=patient)
     assert database.left == 0
+    assert database.evicted == 4
     assert caplog.text.count("the tracker can't take over yet: database is locked") == 1  # said once
 
 
 def test_a_tracker_that_waited_for_nobody_ends_where_its_database_can_not_be_opened() -> None:
+    database = LockedDatabase(1)
     with pytest.raises(DatabaseUnavailable, match="locked"):
-        _take_over(LockedDatabase(1), waited=False, patient=False)
+        _take_over(database, waited=False, patient=False)
+    assert database.evicted == 0
 
 
 def _take_over(database: LockedDatabase, *, waited: bool, patient: bool) -> None:

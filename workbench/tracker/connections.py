@@ -33,6 +33,14 @@ _LIBPQ = {  # in seconds, but for the last one
 }
 
 
+# The two halves of the lock's number are columns (https://www.postgresql.org/docs/current/view-pg-locks.html).
+_END_WRITERS = sa.text(
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND classid = :high AND objid = :low AND pid <> pg_backend_pid()"
+)
+
+
 class DatabaseUnavailable(WorkbenchError):
     """The tracker's database can't be read or written just now: locked, full, unreachable or damaged."""
 
@@ -84,6 +92,18 @@ class Connections:
                 # are active for a moment.
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
             yield connection
+
+    def evict(self) -> None:
+        """End the session of whoever writes just now, on PostgreSQL: a tracker that hangs, and isn't the active one.
+
+        The server ends those that are idle amid a transaction, but one whose client has stopped amid what it sends, or
+        reads, isn't idle. SQLite has nobody who could do it.
+        """
+        if self.is_sqlite:
+            return
+        with _translated(), self._engine.connect() as connection:
+            connection.execute(_END_WRITERS, {"high": _ADVISORY_LOCK >> 32, "low": _ADVISORY_LOCK & 0xFFFF_FFFF})
+            connection.commit()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:

@@ -77,6 +77,10 @@ class Database(Questions):
             self.close()
             raise
 
+    def evict(self) -> None:
+        """End whoever writes here still, though another tracker is the active one now; where that can be done."""
+        self._connections.evict()
+
     def close(self) -> None:
         """Close every connection. May be called twice."""
         self._connections.close()

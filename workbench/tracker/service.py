@@ -335,13 +335,16 @@ async def run(settings: Settings, *, name: str | None = None) -> None:
 async def _take_over(lock: Lock, database: Database, *, patient: bool) -> None:
     """Wait for the lock, then open the database: an active tracker of an earlier version may need it as it is.
 
-    One that hangs amid a transaction has SQLite locked until it goes on or ends, and whoever gave up then would leave
-    nobody to take over. So where the lock was another's, or the caller is `patient`, it is tried until it succeeds.
+    One that hangs amid a transaction loses its session with PostgreSQL. It has SQLite locked until it goes on or ends,
+    and whoever gave up then would leave nobody to take over. So where the lock was another's, or the caller is
+    `patient`, it is tried until it succeeds.
     """
     patient = await lock.acquire() or patient
     trouble = ""
     while True:
         try:
+            if patient:
+                await asyncio.to_thread(database.evict)
             await asyncio.to_thread(database.open)  # it may wait for another's lock, and the broker for our heartbeats
             return
         except DatabaseUnavailable as error:
