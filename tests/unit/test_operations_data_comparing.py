@@ -107,6 +107,8 @@ def test_a_comparison_that_makes_no_sense_is_refused(before: pd.DataFrame, after
 def test_columns_of_other_kinds_and_reserved_keys_are_refused(before: pd.DataFrame):
     with pytest.raises(InvalidArguments, match="never match"):
         comparing.compare(before, before.assign(delay="late"), "id")
+    with pytest.raises(InvalidArguments, match="can't be compared"):
+        comparing.compare(before.assign(at=[[1]] * 4), before.assign(at=[[1]] * 4), ["id", "at"])
     renamed = before.rename(columns={"id": "left"})
     with pytest.raises(InvalidArguments, match="'left'"):
         comparing.compare(renamed, renamed, "left")

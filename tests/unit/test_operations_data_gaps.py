@@ -82,6 +82,7 @@ def test_gaps_are_filled_with_values_as_pandas_does(frame: pd.DataFrame, value, 
         ({"value": "x", "columns": "a"}, "'a' holds float64"),
         ({"value": {"b": 1}}, "no column 'b'"),
         ({"value": "w", "columns": "group"}, "'group'"),
+        ({"value": 0, "columns": "lists"}, "'lists' holds object"),
         ({"value": 0.5, "columns": "nullable"}, "'nullable'"),
         ({"value": pd.Timestamp("2013-01-01"), "columns": "zoned"}, "'zoned'"),
         ({"value": 0, "columns": "a", "limit": 0}, "limit"),
@@ -89,7 +90,7 @@ def test_gaps_are_filled_with_values_as_pandas_does(frame: pd.DataFrame, value, 
 )
 def test_a_value_that_does_not_fit_is_refused_with_the_column(frame: pd.DataFrame, options, reason: str):
     with pytest.raises(InvalidArguments, match=reason):
-        gaps.fillna(frame, **options)
+        gaps.fillna(frame.assign(lists=[[1], None, None, None, None, None]), **options)
 
 
 @pytest.mark.parametrize(

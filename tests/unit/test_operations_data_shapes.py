@@ -84,7 +84,7 @@ def test_a_table_that_would_not_fit_into_memory_is_refused_before_it_is_made(tmp
 
 MELTS = [
     ((), {}),
-    (("origin",), {}),
+    ((["origin", "day", "tail"],), {}),
     ((["origin", "month"], ["delay", "seats"]), {"var_name": "what", "value_name": "much"}),
     (("tail", "delay"), {"ignore_index": False}),
 ]
@@ -103,6 +103,7 @@ def test_melting_gives_what_pandas_does(frame: pd.DataFrame, arguments, options)
     [
         (("orign",), {}, "'orign'"),
         (("origin", "orign"), {}, "'orign'"),
+        (("origin",), {}, "several kinds .number, text, zoned."),
         (("origin",), {"value_name": "origin"}, "names of their own"),
         (("origin",), {"value_name": "x", "var_name": "x"}, "names of their own"),
     ],
@@ -142,5 +143,7 @@ def test_a_crosstab_can_aggregate(frame: pd.DataFrame):
     ):
         with pytest.raises(InvalidArguments, match=reason):
             shapes.crosstab(frame, "tail", "month", **options)
+    with pytest.raises(InvalidArguments, match="can't be counted"):
+        shapes.crosstab(frame.head(0), "origin", "month", normalize="all", margins=True)
     with pytest.raises(InvalidArguments, match="both"):
         shapes.crosstab(frame, "tail", "tail")

@@ -139,18 +139,14 @@ def shown(values: Iterable[object], limit: int = 5) -> str:
 @contextlib.contextmanager
 def refusing(what: str) -> Iterator[None]:
     """Turn what pandas raises where values don't fit into an `InvalidArguments` that begins with `what`."""
-    import pandas as pd
+    from pandas.errors import InvalidIndexError
 
     try:
         yield
     except InvalidArguments:
         raise
-    except (
-        TypeError,
-        ValueError,
-        ArithmeticError,
-        NotImplementedError,
-        KeyError,
-        pd.errors.InvalidIndexError,
-    ) as error:
+    except (TypeError, ValueError, ArithmeticError, NotImplementedError, LookupError, AttributeError) as error:
+        # The last two come from deep inside, where pandas forgets a type of values: sparse ones, or Arrow's dates.
         raise InvalidArguments(f"{what}: {error or type(error).__name__}") from error
+    except InvalidIndexError as error:
+        raise InvalidArguments(f"{what}: {error}") from error

@@ -110,7 +110,8 @@ def _match(left: DataFrame, right: DataFrame, keys: list[str]) -> tuple[Any, Any
             )
         numbered = data[keys].set_axis(range(len(keys)), axis=1)
         sides.append(numbered.assign(**{name: np.arange(len(data))}))
-    pairs = sides[0].merge(sides[1], how="outer", on=[*range(len(keys))])
+    with refusing("the keys can't be compared"):
+        pairs = sides[0].merge(sides[1], how="outer", on=[*range(len(keys))])
     before, after = pairs["left"], pairs["right"]
     both = pairs[before.notna() & after.notna()].sort_values("left")
     return (

@@ -294,7 +294,10 @@ class _Evaluation:
                 items = [self._literal(item) for item in right_node.elts]  # type: ignore[attr-defined]
                 for item, part in zip(items, right_node.elts, strict=True):  # type: ignore[attr-defined]
                     self._comparable(part, left, item, moments=False)
-                holds = left.isin(items) if functions.is_column(left) else left in items
+                try:
+                    holds = left.isin(items) if functions.is_column(left) else left in items
+                except _FOREIGN as error:
+                    raise self.refused(left_node, f"in can't be computed: {error}") from error
                 right: Any = items
                 if isinstance(op, ast.NotIn):
                     holds = not holds if isinstance(holds, bool) else ~holds

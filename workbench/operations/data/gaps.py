@@ -108,7 +108,8 @@ def fillna(
     for name in names:
         column: Any = data[name]
         if method is not None:
-            filled[name] = column.ffill(limit=limit) if method == "ffill" else column.bfill(limit=limit)
+            with refusing(f"column {name!r}, which holds {column.dtype}, can't be filled"):
+                filled[name] = column.ffill(limit=limit) if method == "ffill" else column.bfill(limit=limit)
             continue
         one = value[name] if isinstance(value, dict) else value
         _check_fits(column, one)
@@ -122,7 +123,7 @@ def _check_fits(column: Any, value: Any) -> None:
     import pandas as pd
 
     found, given = kind(column), kind(pd.Series([value]))
-    if found == given or found in ("other", "empty") or (found == "bool" and column.isna().sum() == 0):
+    if found == given or found == "empty" or not column.isna().any():
         return
     raise InvalidArguments(
         f"column {column.name!r} holds {column.dtype}, so that {value!r} doesn't fit: name the columns to fill, or "

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.data.columns import Columns, distinct, refusing, room, single
+from workbench.operations.data.columns import Columns, distinct, kind, refusing, room, shown, single
 from workbench.operations.data.groups import check_aggregations
 from workbench.operations.registry import operation
 
@@ -143,7 +143,7 @@ def melt(
     Raises
     ------
     InvalidArguments
-        If a column isn't known, a name is taken, or the result would be too large.
+        If a column isn't known, a name is taken, the values are of several kinds, or the result would be too large.
 
     Examples
     --------
@@ -157,6 +157,13 @@ def melt(
     names = [*kept, var_name, value_name]
     if len(set(names)) < len(names):
         raise InvalidArguments(f"the columns would be named {names}: give var_name and value_name names of their own")
+    kinds = {name: kind(data[name]) for name in rows}
+    held = {found if found != "other" else str(data[name].dtype) for name, found in kinds.items()} - {"empty"}
+    if len(held) > 1:
+        raise InvalidArguments(
+            f"the columns {shown(rows)} hold values of several kinds ({', '.join(sorted(held))}), which one column "
+            "can't: name those to melt in value_vars, those to keep in id_vars"
+        )
     room(len(data) * len(rows), len(names), "Choose fewer value_vars")
     melted: DataFrame = data.melt(
         id_vars=kept, value_vars=rows, var_name=var_name, value_name=value_name, ignore_index=ignore_index
