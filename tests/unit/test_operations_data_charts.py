@@ -142,6 +142,13 @@ def test_infinite_values_are_left_out():
         assert charts.chart(odd, kind, "y", width=100, height=100)["picture"].size == (100, 100)
 
 
+@pytest.mark.parametrize("kind", ["line", "scatter", "box"])
+def test_values_beyond_what_an_axis_holds_are_refused(kind):
+    far = pd.DataFrame({"y": [1e308, -1e308], "at": np.array(["9999-12-31", "0001-01-01"], dtype="datetime64[s]")})
+    with pytest.raises(InvalidArguments, match="can't be drawn"):
+        charts.chart(far, kind, "y", None if kind == "box" else "at")
+
+
 def test_drawing_leaves_no_figure_behind(frame: pd.DataFrame):
     before = "matplotlib.pyplot" in sys.modules
     charts.chart(frame, "line", "delay")

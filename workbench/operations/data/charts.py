@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.data import drawings
-from workbench.operations.data.columns import Columns, numeric
+from workbench.operations.data.columns import Columns, numeric, refusing
 from workbench.operations.data.drawings import COLORS, Box, Drawn
 from workbench.operations.registry import operation
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SERIES = 20
 """Columns that a chart shows at most."""
+_BEYOND = "the values can't be drawn: they lie beyond what an axis holds (years 1 to 9999, numbers up to about 1e300)"
 
 
 @operation("data.chart")
@@ -74,6 +75,8 @@ def chart(
     >>> drawn["picture"].size, drawn["shown"]
     ((800, 500), 3)
     """
+    import numpy as np
+
     for name, pixels in (("width", width), ("height", height)):
         if not 100 <= pixels <= 4000:
             raise InvalidArguments(f"{name} takes 100 to 4000 pixels, got {pixels}")
@@ -81,9 +84,11 @@ def chart(
     if len(columns) > SERIES:
         raise InvalidArguments(f"a chart shows up to {SERIES} columns, got {len(columns)}")
     if kind == "box":
-        boxes = drawings.boxes_of(data, columns, x)
+        with refusing(_BEYOND), np.errstate(all="ignore"):
+            boxes = drawings.boxes_of(data, columns, x)
+            picture = drawings.box_picture(boxes, title, width, height)
+        spec = _box_spec(boxes, title, width, height)
         shown = sum(len(box.beyond) for box in boxes) + len(boxes)
-        figures = drawings.box_picture(boxes, title, width, height), _box_spec(boxes, title, width, height)
     else:
         labels = (x or "row", ", ".join(columns))
         if kind == "hist":
@@ -92,11 +97,10 @@ def chart(
         else:
             series, edges = drawings.series_of(data, kind, columns, x), []
         shown = sum(len(each.y) for each in series)
-        figures = (
-            drawings.picture(kind, series, edges, title, labels, width, height),
-            _spec(kind, series, edges, title, labels, width, height),
-        )
-    return {"picture": figures[0], "bokeh": figures[1], "rows": len(data), "shown": shown}
+        with refusing(_BEYOND), np.errstate(all="ignore"):
+            picture = drawings.picture(kind, series, edges, title, labels, width, height)
+        spec = _spec(kind, series, edges, title, labels, width, height)
+    return {"picture": picture, "bokeh": spec, "rows": len(data), "shown": shown}
 
 
 # --- as data for Bokeh ------------------------------------------------------------------------------
