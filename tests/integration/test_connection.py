@@ -19,6 +19,7 @@ from workbench.broker import (
     RpcCaller,
     Topology,
 )
+from workbench.broker import publisher as publishing
 from workbench.broker.connection import Connection
 from workbench.broker.node import Node
 from workbench.broker.session import open_session
@@ -68,6 +69,28 @@ def test_no_more_than_a_window_is_unconfirmed_and_all_of_it_arrives(node: Node, 
             await asyncio.gather(*confirms)
         assert highest <= 50
         await collect(node, topology, topology.task_queue("image"), 1000)
+
+    asyncio.run(run())
+
+
+def test_a_message_whose_confirm_never_comes_is_published_again_on_a_fresh_connection(
+    node: Node, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "OVERDUE", 0.3)
+    monkeypatch.setattr(publishing, "LOOK", 0.1)
+
+    async def run() -> None:
+        lost: list[int] = []
+        publisher = Publisher(node.url, topology, name="t")
+        hear = publisher._on_confirm
+        publisher._on_confirm = lambda tag, multiple, acked: lost.append(tag)  # type: ignore[method-assign]
+        async with publisher:
+            await publisher.connection.wait_open(30)
+            confirm = publisher.publish_nowait(Outgoing(topology.events, "task.progress", b"", "m"))
+            await until(lambda: lost)
+            publisher._on_confirm = hear  # type: ignore[method-assign]
+            await asyncio.wait_for(confirm, 30)
+            assert publisher.pending == 0
 
     asyncio.run(run())
 

@@ -35,6 +35,11 @@ LONGEST_NACK_PAUSE = 3.0
 NACKS = 4
 """Refusals of a message after which a fresh channel is tried. RabbitMQ before 4.0 may go on refusing where a channel
 has met a full queue, though it has room again (rabbitmq-server#12206), or a queue's leader that has died."""
+OVERDUE = 60.0
+"""Seconds without its confirm after which a message is published again on a fresh channel, though the broker is there.
+Where a queue's leader dies, RabbitMQ 3.10 may leave confirms out for good."""
+LOOK = 5.0
+"""Seconds between two looks for such messages."""
 FRESH = 5.0
 """Seconds that a channel is given before it is taken for one of those."""
 
@@ -64,7 +69,7 @@ class GivenUp(msgspec.Struct, frozen=True):
 class _Entry:
     """A message on its way, and who waits for its confirm."""
 
-    __slots__ = ("done", "message", "nacks", "returns", "was_returned", "was_sent")
+    __slots__ = ("done", "message", "nacks", "returns", "sent_at", "was_returned", "was_sent")
 
     def __init__(self, message: Outgoing, done: asyncio.Future[None]) -> None:
         self.message = message
@@ -72,6 +77,7 @@ class _Entry:
         self.returns = 0
         self.was_returned = False
         self.was_sent = False
+        self.sent_at = 0.0  # by the loop's clock, the last time
         self.nacks = 0  # times the broker refused it; a queue may be full
 
 
@@ -117,6 +123,7 @@ class Publisher:
         self._waiting: deque[_Entry] = deque()
         self._nacked: set[_Entry] = set()  # sent again in a moment
         self._closed = False
+        self._looking: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
         self._room.set()
 
@@ -131,6 +138,7 @@ class Publisher:
     async def __aenter__(self) -> Self:
         self._closed = False
         self.connection.start()
+        self._look()
         return self
 
     async def __aexit__(
@@ -140,6 +148,8 @@ class Publisher:
 
     async def close(self) -> None:
         """Close the connection; what was not confirmed fails with `BrokerUnavailable`."""
+        if self._looking is not None:
+            self._looking.cancel()
         await self.connection.close()
         self._closed = True
         for entry in self._under_way():
@@ -296,6 +306,7 @@ class Publisher:
             self._end(entry, error)
             return
         entry.was_sent = True
+        entry.sent_at = asyncio.get_running_loop().time()
         self._tag += 1
         self._unconfirmed[self._tag] = entry
 
@@ -319,6 +330,15 @@ class Publisher:
             _fail(entry, error)
         elif not entry.done.done():
             entry.done.set_result(None)
+
+    def _look(self) -> None:
+        """Give up a channel whose confirms don't come; again and again. A blocked broker owes none."""
+        loop = asyncio.get_running_loop()
+        self._looking = loop.call_later(LOOK, self._look)
+        oldest = next(iter(self._unconfirmed.values()), None)
+        overdue = oldest is not None and loop.time() - oldest.sent_at > OVERDUE
+        if overdue and self._channel is not None and self.connection.state is ConnectionState.OPEN:
+            self._channel.drop_session(f"a message isn't confirmed after {OVERDUE:g} s: a fresh channel may be served")
 
     # --- the broker's answers ---------------------------------------------------------------------
 
