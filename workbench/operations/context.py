@@ -8,15 +8,18 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Literal
 
 from workbench.core.errors import InputNotFound, InvalidArguments, StoreError
+from workbench.operations import parts
 from workbench.values.refs import FileRef
 
 Resolve = Callable[[FileRef], Path]
 Tell = Callable[[float, str], None]
+Overwrite = Literal["error", "replace"]
 
 PAUSE = 0.25
 """Seconds between two tellings of progress; what is told meanwhile is dropped."""
@@ -162,7 +165,9 @@ def memory_limit() -> int | None:
     return _attempt.memory_limit if _attempt is not None else None
 
 
-def write_file(name: str, output: str | None, write: Callable[[Path], None]) -> Path:
+def write_file(
+    name: str, output: str | None, write: Callable[[Path], None], *, overwrite: Overwrite = "replace"
+) -> Path:
     """Make a file that is either complete or absent.
 
     Parameters
@@ -170,37 +175,44 @@ def write_file(name: str, output: str | None, write: Callable[[Path], None]) -> 
     name
         The file's name where no `output` is given: it goes to `scratch_file`.
     output
-        An operation's `OutputPath`. Its directory has to be there; a file of this name is replaced.
+        An operation's `OutputPath`. Its directory has to be there.
     write
-        Called with the path of a new file beside the target, which takes the target's name when it returns.
+        Called with the path of a new, empty file beside the target, which takes the target's name when it returns.
+    overwrite
+        What happens where `output` is there already: `replace` it, in one step, or refuse (`error`), before anything
+        is written. What an earlier attempt of the same task has written there is no such file.
 
     Returns
     -------
     pathlib.Path
-        The file.
+        The file. An attempt that is killed leaves nothing under its name; what it had written beside it is removed by
+        the task's next attempt, or by the next one to write in that directory a day later.
 
     Raises
     ------
     InvalidArguments
-        If `output` is a directory, or lies in none.
+        If `output` is a directory, or lies in none, or is there and is not to be replaced.
     StoreError
         If there is no `output`, and no room for the file in the attempt's directory.
     """
-    target = Path(output).expanduser() if output is not None else scratch_file(name)
+    if overwrite not in ("error", "replace"):
+        raise InvalidArguments(f"overwrite: takes 'error' or 'replace', got {overwrite!r}")
+    if output is None:
+        target = scratch_file(name)
+        place: AbstractContextManager[None] = _on_the_stores_disk(target.parent)
+    else:
+        target = Path(output).expanduser()
+        place = contextlib.nullcontext()
     if target.is_dir():
         raise InvalidArguments(f"output: {target} is a directory: name the file to write in it")
     if not target.parent.is_dir():
         raise InvalidArguments(f"output: the directory {target.parent} isn't there: make it first")
-    part = target.with_name(f".{os.urandom(6).hex()}.part")
-    place = contextlib.nullcontext() if output is not None else _on_the_stores_disk(target.parent)
-    try:
-        with place:
-            write(part)
-            _settle(part)
-            part.replace(target)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    task = directory.name if (directory := _scratch.get()) is not None else None
+    if output is not None and overwrite == "error":
+        parts.check_absent(target, task)
+    with place, parts.beside(target, task) as part:
+        write(part)
+        parts.publish(part, target, task, replace=output is None or overwrite == "replace")
     return target
 
 
@@ -216,12 +228,6 @@ def _on_the_stores_disk(directory: Path) -> Iterator[None]:
         if error.errno not in _NO_ROOM:
             raise
         raise StoreError(f"can't write in {directory}, which lies where the store does: {error}") from error
-
-
-def _settle(path: Path) -> None:
-    """Bring a file's bytes to the disk, so that its name never outlives them in a crash."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 @contextmanager

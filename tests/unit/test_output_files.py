@@ -1,0 +1,126 @@
+"""Output files are complete or absent, whatever happens to who writes them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from workbench.core.errors import InvalidArguments
+from workbench.operations import context, parts
+
+WRITER = """
+import sys
+from pathlib import Path
+from workbench.operations import context
+def write(part):
+    part.write_text("half of i")
+    print("halfway", flush=True)
+    sys.stdin.read()
+with context.attempt(Path(sys.argv[2])):
+    context.write_file("x", sys.argv[1], write)
+"""
+
+
+def put(text: str):
+    return lambda part: part.write_text(text) and None
+
+
+def halfway(target: Path, scratch: Path) -> subprocess.Popen[str]:
+    """Start a process that writes and stays in the middle of it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, target, scratch],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+    )
+    assert process.stdout.readline() == "halfway\n"
+    return process
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_killed_attempt_leaves_nothing_under_the_name_and_the_next_one_removes_the_rest(tmp_path: Path) -> None:
+    target, scratch = tmp_path / "out" / "x.txt", tmp_path / "task-1"
+    target.parent.mkdir()
+    kill(halfway(target, scratch))
+    (left,) = target.parent.iterdir()
+    assert left.name.endswith(".part")
+
+    with context.attempt(tmp_path / "task-2"):  # another task leaves it for a day …
+        context.write_file("y", str(target.with_name("y")), put("y"))
+    assert left.exists()
+    with context.attempt(scratch):  # … and the task's own next attempt doesn't
+        context.write_file("x", str(target), put("whole"))
+    assert sorted(path.name for path in target.parent.iterdir()) == ["x.txt", "y"]
+    assert target.read_text() == "whole"
+
+
+def test_what_a_task_left_that_was_never_tried_again_is_gone_after_a_day(tmp_path: Path) -> None:
+    left = tmp_path / f".task-1-{'0' * 12}.part"
+    left.write_text("half")
+    old = time.time() - parts.LONGEST - 60
+    os.utime(left, (old, old))
+    own = tmp_path / "thesis.part"
+    own.write_text("the user's")
+    os.utime(own, (old, old))
+
+    context.write_file("x", str(tmp_path / "x"), put("x"))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.part", "x"]
+
+
+def test_a_second_attempt_leaves_alone_what_the_first_still_writes(tmp_path: Path) -> None:
+    target, scratch = tmp_path / "out" / "x.txt", tmp_path / "task-1"
+    target.parent.mkdir()
+    first = halfway(target, scratch)
+    with context.attempt(scratch):
+        context.write_file("x", str(target), put("the second's"))
+    first.communicate("")  # it goes on, and ends
+    assert first.returncode == 0
+    assert target.read_text() == "half of i"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_an_output_that_is_there_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    target.write_text("old")
+    with pytest.raises(InvalidArguments, match=r"x is there already: pass overwrite='replace'"):
+        context.write_file("x", str(target), lambda part: pytest.fail("it was written"), overwrite="error")
+    with pytest.raises(InvalidArguments, match="overwrite"):
+        context.write_file("x", str(target), put("x"), overwrite="append")  # type: ignore[arg-type]
+    assert target.read_text() == "old"
+    assert context.write_file("x", str(target), put("new"), overwrite="replace") == target
+    assert target.read_text() == "new"
+
+
+def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+
+    def write(part: Path) -> None:
+        part.write_text("ours")
+        target.write_text("theirs")
+
+    with pytest.raises(InvalidArguments, match="is there already"):
+        context.write_file("x", str(target), write, overwrite="error")
+    assert target.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_an_earlier_attempt_of_the_same_task_has_written_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    for text in ("first", "second"):
+        with context.attempt(tmp_path / "task-1"):
+            context.write_file("x", str(target), put(text), overwrite="error")
+    assert target.read_text() == "second"
+    with context.attempt(tmp_path / "task-2"), pytest.raises(InvalidArguments, match="there already"):
+        context.write_file("x", str(target), put("third"), overwrite="error")
