@@ -1,4 +1,4 @@
-"""Parquet and Feather (Arrow's own file format): readers and writers of record batches."""
+"""Parquet, Feather (Arrow's own file format) and ORC: readers and writers of record batches."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import InputError
-from workbench.operations.tabular import Source, Write, check_names, damaged
+from workbench.operations import context
+from workbench.operations.tabular import Source, Typed, Write, as_text, check_names, damaged
 
 BATCH_ROWS = 64 * 1024
 GROUP_ROWS = 1024 * 1024  # of a Parquet row group: pyarrow's own default …
 GROUP_BYTES = 64 * 1024 * 1024  # … or this much in memory, so that wide tables stay bounded
 
 
-class ParquetReader:
+class ParquetReader(Typed):
     """Reads a Parquet file."""
 
     def __init__(self, source: Source) -> None:
@@ -34,11 +35,8 @@ class ParquetReader:
         except pa.ArrowInvalid as error:
             damaged(self._source, error)
 
-    def settle(self) -> None:
-        """Do nothing: the file says its types."""
 
-
-class FeatherReader:
+class FeatherReader(Typed):
     """Reads an Arrow file (Feather version 2), or an Arrow stream."""
 
     def __init__(self, source: Source) -> None:
@@ -68,8 +66,26 @@ class FeatherReader:
         except pa.ArrowInvalid as error:
             damaged(self._source, error)
 
-    def settle(self) -> None:
-        """Do nothing: the file says its types."""
+
+class OrcReader(Typed):
+    """Reads an ORC file, stripe by stripe."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
+        """Open the table: its schema and its batches."""
+        import pyarrow as pa
+        from pyarrow import orc
+
+        try:
+            file = orc.ORCFile(str(self._source.path))
+            check_names(file.schema.names, self._source)
+        except (pa.ArrowException, OSError) as error:
+            damaged(self._source, error)
+        stripes = (file.read_stripe(number) for number in range(file.nstripes))
+        yield file.schema, _sliced(_guarded(stripes, self._source))
 
 
 def _guarded(batches: Any, source: Source) -> Iterator[Any]:
@@ -80,7 +96,7 @@ def _guarded(batches: Any, source: Source) -> Iterator[Any]:
     while True:
         try:
             batch = next(iterator, None)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             damaged(source, error)
         if batch is None:
             return
@@ -129,6 +145,59 @@ def feather_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]
     grown = _Dictionaries()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, grown.schema(schema), options=options) as writer:
         yield lambda batch: writer.write_batch(grown.encode(batch))
+
+
+@contextlib.contextmanager
+def orc_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]:
+    """Write an ORC file. It has fewer types than Arrow: what it lacks becomes the nearest, or text."""
+    import pyarrow as pa
+    from pyarrow import orc
+
+    held = pa.schema([field.with_type(_orc_type(field.type)) for field in schema])
+    texts = [
+        f"{field.name} ({field.type})"
+        for field, kept in zip(schema, held, strict=True)
+        if pa.types.is_string(kept.type) and (pa.types.is_time(field.type) or pa.types.is_duration(field.type))
+    ]
+    if texts:
+        context.note("as text", f"ORC has no type for {', '.join(texts)}")
+
+    def write(batch: Any) -> None:
+        columns = [
+            as_text(column) if pa.types.is_time(column.type) or pa.types.is_duration(column.type) else column
+            for column in batch.columns
+        ]
+        columns = [column.cast(field.type) for column, field in zip(columns, held, strict=True)]
+        writer.write(pa.Table.from_arrays(columns, schema=held))
+
+    # Without rows it is no file at all that can be read, so that an empty batch is written in any case.
+    with orc.ORCWriter(str(path), compression="uncompressed" if compression == "none" else compression) as writer:
+        writer.write(held.empty_table())
+        yield write
+
+
+def _orc_type(type_: Any) -> Any:
+    """Return the type of ORC's that holds the values of one of Arrow's."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(type_):
+        return _orc_type(type_.value_type)
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return pa.list_(_orc_type(type_.value_type))
+    if pa.types.is_struct(type_):
+        return pa.struct([field.with_type(_orc_type(field.type)) for field in type_])
+    if pa.types.is_time(type_) or pa.types.is_duration(type_) or pa.types.is_null(type_):
+        return pa.string()
+    if type_ in (pa.string_view(), pa.binary_view()):
+        return pa.string() if type_ == pa.string_view() else pa.binary()
+    wider = {
+        pa.uint8(): pa.int16(),
+        pa.uint16(): pa.int32(),
+        pa.uint32(): pa.int64(),
+        pa.uint64(): pa.decimal128(20),
+        pa.float16(): pa.float32(),
+    }
+    return wider.get(type_, type_)
 
 
 class _Dictionaries:

@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal
@@ -195,25 +195,29 @@ def write_file(
     StoreError
         If there is no `output`, and no room for the file in the attempt's directory.
     """
-    if overwrite not in ("error", "replace"):
-        raise InvalidArguments(f"overwrite: takes 'error' or 'replace', got {overwrite!r}")
-    if output is None:
-        target = scratch_file(name)
-        place: AbstractContextManager[None] = _on_the_stores_disk(target.parent)
-    else:
-        target = Path(output).expanduser()
-        place = contextlib.nullcontext()
+    target = Path(output).expanduser() if output is not None else scratch_file(name)
     if target.is_dir():
         raise InvalidArguments(f"output: {target} is a directory: name the file to write in it")
     if not target.parent.is_dir():
         raise InvalidArguments(f"output: the directory {target.parent} isn't there: make it first")
-    task = directory.name if (directory := _scratch.get()) is not None else None
-    if output is not None and overwrite == "error":
-        parts.check_absent(target, task)
-    with place, parts.beside(target, task) as part:
+    place = contextlib.nullcontext() if output is not None else _on_the_stores_disk(target.parent)
+    with place, file_in_the_making(target, overwrite=overwrite if output is not None else "replace") as part:
         write(part)
-        parts.publish(part, target, task, replace=output is None or overwrite == "replace")
     return target
+
+
+@contextmanager
+def file_in_the_making(target: Path, *, overwrite: Overwrite = "replace") -> Iterator[Path]:
+    """Yield a new, empty file beside a target, which takes its name at the end. As `write_file`, for a `with` block."""
+    if overwrite not in ("error", "replace"):
+        raise InvalidArguments(f"overwrite: takes 'error' or 'replace', got {overwrite!r}")
+    directory = _scratch.get()
+    task = directory.name if directory is not None else None
+    if overwrite == "error":
+        parts.check_absent(target, task)
+    with parts.beside(target, task) as part:
+        yield part
+        parts.publish(part, target, task, replace=overwrite == "replace")
 
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})

@@ -1,4 +1,4 @@
-"""CSV: a reader whose types fit the whole file, and a writer that quotes only what needs it."""
+"""CSV, read: a reader whose types fit the whole file, and whose errors name the line."""
 
 from __future__ import annotations
 
@@ -6,28 +6,34 @@ import codecs
 import contextlib
 import csv
 import io
+import logging
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from workbench.core.errors import InputError, InvalidArguments
+from workbench.core.errors import InputError
+from workbench.operations import context, csvtext
 from workbench.operations.tabular import (
+    BadRow,
     Contradicted,
     Options,
     Source,
-    Write,
-    as_text,
+    check_known,
     check_names,
-    check_typed,
     damaged,
     join_types,
     not_utf8,
+    note_wider,
     unzipping,
 )
 
+logger = logging.getLogger(__name__)
+
 BLOCK = 1 << 20
 """Bytes that are parsed at once: what the first one suggests are the types to start with."""
+
+MOST_BAD_ROWS = 100_000
+"""Rows that may be left out of one file: more of them are no exceptions."""
 
 NULLS = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null", "None", "<NA>")
 """What stands for a missing value, unless it is in quotes: pandas's words without the exotic ones."""
@@ -40,10 +46,14 @@ class CsvReader:
         self._source = source
         self._options = options
         self._types = dict(options.column_types)
+        self._schema: Any = None  # of the first reading
         self._settled = False
+        self._left_out: list[Any] = []
+        self._encoding = options.encoding or self._told_encoding()
+        self._delimiter = options.delimiter or self._told_delimiter()
         self._names = self._header()
         check_names(self._names, source)
-        check_typed(options.column_types, self._names, source)
+        check_known(options.column_types, self._names, source, "column_types")
 
     @contextlib.contextmanager
     def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
@@ -56,27 +66,51 @@ class CsvReader:
         with self._opened(types, self._nulls(), self._options.quoted_strings_can_be_null) as (schema, batches):
             for field in schema:
                 if pa.types.is_binary(field.type):  # what Arrow infers for text that isn't UTF-8
-                    raise not_utf8(self._source, self._options.encoding)
+                    self._doubt_encoding()
+            self._schema = self._schema or schema
             yield schema, batches
 
     def settle(self) -> None:
-        """Find types that fit every row: each block's are inferred on their own, and joined."""
+        """Find an encoding and types that fit every row: each block's types are inferred on their own, and joined."""
         import pyarrow as pa
         import pyarrow.csv as pacsv
 
-        convert = self._convert_options(self._options.column_types, self._nulls(), True)
-        found: dict[str, Any] = {}
-        with self._opened({name: pa.string() for name in self._names}, (), False) as (_, batches):
-            for batch in batches:
-                text = io.BytesIO()
-                # Cells as they stand in the file, quoted or not: whether one was quoted is of no matter for its type.
-                pacsv.write_csv(batch, text)
-                text.seek(0)
-                parse = pacsv.ParseOptions(newlines_in_values=True)
-                for field in pacsv.read_csv(text, parse_options=parse, convert_options=convert).schema:
-                    found[field.name] = join_types(found.get(field.name, pa.null()), field.type, text=True)
-        self._types = found | self._options.column_types
+        if self._options.encoding is None:
+            self._encoding = self._told_encoding(whole=True)
+        if not self._options.as_text:
+            convert = self._convert_options(self._options.column_types, self._nulls(), True)
+            found: dict[str, Any] = {}
+            with self._opened({name: pa.string() for name in self._names}, (), False) as (_, batches):
+                for batch in batches:
+                    text = io.BytesIO()
+                    # Cells as they stand in the file, quoted or not: whether one was is of no matter for its type.
+                    pacsv.write_csv(batch, text)
+                    text.seek(0)
+                    parse = pacsv.ParseOptions(newlines_in_values=True)
+                    for field in pacsv.read_csv(text, parse_options=parse, convert_options=convert).schema:
+                        found[field.name] = join_types(found.get(field.name, pa.null()), field.type, text=True)
+            self._types = found | dict(self._options.column_types)
+            if self._schema is not None:
+                note_wider(self._schema, pa.schema(list(self._types.items())), self._source)
         self._settled = True
+
+    def bad_rows(self) -> Iterable[BadRow]:
+        """Return the rows that the latest reading has left out."""
+        rows, name = self._left_out, self._source.name
+        if not rows:
+            return []
+        with unzipping(self._source), csvtext.text_lines(self._source.open(), self._encoding) as file:
+            bad = [
+                BadRow(line, f"it has {row.actual_columns} fields where {row.expected_columns} were expected", row.text)
+                for row, line in zip(rows, csvtext.lines_of([row.text for row in rows], file), strict=True)
+            ]
+        lines = f"{', '.join(str(row.line) for row in bad[:10])}{'' if len(bad) <= 10 else ' …'}"
+        context.note(f"bad rows of {name}", f"{len(bad)} left out, in lines {lines}")
+        if self._options.on_bad_rows == "warn":
+            for row in bad[:10]:
+                logger.warning("%s, line %d: %s: left out", name, row.line, row.reason)
+            logger.warning("%s: %d rows were left out", name, len(bad))
+        return bad
 
     # --- inside -------------------------------------------------------------------------------------
 
@@ -85,15 +119,20 @@ class CsvReader:
 
     @contextlib.contextmanager
     def _opened(
-        self, types: dict[str, Any], nulls: tuple[str, ...], quoted: bool
+        self, types: Mapping[str, Any], nulls: tuple[str, ...], quoted: bool
     ) -> Iterator[tuple[Any, Iterator[Any]]]:
         import pyarrow as pa
         import pyarrow.csv as pacsv
 
         convert = self._convert_options(types, nulls, quoted)
-        read = pacsv.ReadOptions(block_size=BLOCK, encoding=self._options.encoding)
-        parse = pacsv.ParseOptions(delimiter=self._options.delimiter, newlines_in_values=True)
-        with pa.input_stream(str(self._source.path), "gzip" if self._source.zipped else None) as file:
+        self._left_out = []
+        read = pacsv.ReadOptions(block_size=BLOCK, encoding=self._encoding)
+        parse = pacsv.ParseOptions(
+            delimiter=self._delimiter,
+            newlines_in_values=True,
+            invalid_row_handler=None if self._options.on_bad_rows == "error" else self._leave_out,
+        )
+        with pa.input_stream(str(self._source.path), self._source.zipped) as file:
             try:
                 reader = pacsv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert)
             except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
@@ -105,15 +144,20 @@ class CsvReader:
             with reader:
                 yield reader.schema, self._batches(reader)
 
-    def _convert_options(self, types: dict[str, Any], nulls: tuple[str, ...], quoted: bool) -> Any:
+    def _convert_options(self, types: Mapping[str, Any], nulls: tuple[str, ...], quoted: bool) -> Any:
         import pyarrow.csv as pacsv
 
         return pacsv.ConvertOptions(
-            column_types=types,
+            column_types=dict(types),
+            decimal_point=self._options.decimal,
             null_values=list(nulls),
             strings_can_be_null=bool(nulls),
             quoted_strings_can_be_null=quoted,
         )
+
+    def _leave_out(self, row: Any) -> str:
+        self._left_out.append(row)
+        return "skip" if len(self._left_out) <= MOST_BAD_ROWS else "error"
 
     def _batches(self, reader: Any) -> Iterator[Any]:
         import pyarrow as pa
@@ -131,7 +175,7 @@ class CsvReader:
         """Raise what an error of Arrow's means here."""
         text = str(error)
         if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in text:
-            raise not_utf8(self._source, self._options.encoding) from error
+            self._doubt_encoding()
         if found := re.search(
             r"In CSV column #(\d+).*?conversion error to (.+?): invalid value '(.*)'", text, re.DOTALL
         ):
@@ -139,6 +183,11 @@ class CsvReader:
             if not self._settled and self._names[position] not in self._options.column_types:
                 raise Contradicted(self._names[position]) from error
             raise self._bad_value(position, type_, value) from error
+        if len(self._left_out) > MOST_BAD_ROWS:
+            raise InputError(
+                f"{self._source.name}: more than {MOST_BAD_ROWS:,} rows have another number of fields than the header. "
+                "Give the right separator with delimiter=, or get the file again"
+            ) from error
         if found := re.search(r"Expected (\d+) columns, got (\d+)", text):
             raise self._bad_row(int(found[1]), int(found[2])) from error
         if isinstance(error, OSError):
@@ -163,7 +212,8 @@ class CsvReader:
         where = f", line {line}" if line else ""
         return InputError(
             f"{self._source.name}{where}: it has {count} fields where {expected} were expected, as the header has. "
-            f"Correct the row, quote the field that holds the separator, or give the right one with delimiter="
+            "Correct the row, quote the field that holds the separator, give the right one with delimiter=, or leave "
+            "such rows out: on_bad_rows='skip'"
         )
 
     def _header(self) -> list[str]:
@@ -174,95 +224,59 @@ class CsvReader:
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield rows with the number of the line they start on, read slowly by Python; blank lines are left out."""
-        encoding = "utf-8-sig" if _is_utf8(self._options.encoding) else self._options.encoding
         try:
-            with (
-                unzipping(self._source),
-                io.TextIOWrapper(self._source.open(), encoding=encoding, newline="") as file,
-            ):
-                rows = csv.reader(file, delimiter=self._options.delimiter)
+            with unzipping(self._source), csvtext.text_lines(self._source.open(), self._encoding) as file:
+                rows = csv.reader(file, delimiter=self._delimiter)
                 line = 1
                 for row in rows:
                     if row:
                         yield line, row
                     line = rows.line_num + 1
-        except UnicodeDecodeError as error:
-            raise not_utf8(self._source, self._options.encoding) from error
+        except UnicodeError as error:
+            raise not_utf8(self._source, self._encoding) from error
         except csv.Error:  # a field beyond the module's limit: the place isn't found
             return
 
+    def _told_encoding(self, *, whole: bool = False) -> str:
+        """Return what the file's first bytes, or all of them, leave no doubt of."""
+        with unzipping(self._source), self._source.open() as file:
+            sample = file.read(csvtext.SAMPLE)
+            encoding = csvtext.encoding_of(sample, whole=len(sample) < csvtext.SAMPLE)
+            if encoding == "utf8" and whole:
+                decoder, western = codecs.getincrementaldecoder("utf-8")(), True
+                while sample and encoding == "utf8":
+                    try:
+                        decoder.decode(sample)
+                    except UnicodeDecodeError:
+                        encoding = None
+                    else:
+                        sample = file.read(csvtext.SAMPLE)
+                while sample and encoding is None and western:
+                    western = csvtext.is_western(sample)
+                    sample = file.read(csvtext.SAMPLE)
+                encoding = encoding or ("cp1252" if western else None)
+        if encoding is None:
+            raise not_utf8(self._source, "utf8")
+        if encoding != "utf8":
+            context.note(
+                f"encoding of {self._source.name}",
+                f"{encoding}, as its bytes say, which are no UTF-8. If it is another one, pass encoding=",
+            )
+        return encoding
 
-def _is_utf8(encoding: str) -> bool:
-    return codecs.lookup(encoding).name == "utf-8"
+    def _doubt_encoding(self) -> None:
+        """Raise `Contradicted` where a look at the whole file may tell its encoding; an error otherwise."""
+        if self._options.encoding is None and self._encoding == "utf8" and not self._settled:
+            raise Contradicted("encoding")
+        raise not_utf8(self._source, self._encoding)
 
-
-def check_delimiter(delimiter: str, what: str) -> str:
-    """Return a delimiter; raise `InvalidArguments` if it can't be one."""
-    if len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii():
-        raise InvalidArguments(
-            f"{what}: takes one ASCII character other than a quote or a line's end, got {delimiter!r}"
-        )
-    return delimiter
-
-
-def check_encoding(encoding: str) -> str:
-    """Return an encoding's name; raise `InvalidArguments` if Python knows none of that name."""
-    try:
-        return "utf8" if codecs.lookup(encoding).name == "utf-8" else encoding
-    except LookupError:
-        raise InvalidArguments(f"encoding: {encoding!r} is not known; such are 'utf8', 'latin-1', 'cp1252'") from None
-
-
-@contextlib.contextmanager
-def csv_writer(path: Path, schema: Any, compression: str, delimiter: str) -> Iterator[Write]:
-    """Write a CSV file: UTF-8, a header, lines that end in a line feed.
-
-    What needs quotes has them: separators, quotes and ends of lines; and text that would be taken for a missing value,
-    which is written as nothing at all.
-    """
-    import pyarrow as pa
-
-    for field in schema:
-        type_ = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if pa.types.is_nested(type_) or pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
-            raise InvalidArguments(f"to: the column {field.name!r} holds {type_}, which CSV can't. Convert to parquet")
-    with pa.output_stream(str(path), compression=None if compression == "none" else compression) as file:
-        names = pa.array([str(name) for name in schema.names])
-        header = delimiter.join(_quoted(names, delimiter).to_pylist()) if len(names) else ""
-        file.write(f"{header}\n".encode())
-        yield lambda batch: file.write(_lines(batch, delimiter))
-
-
-def _lines(batch: Any, delimiter: str) -> bytes:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not batch.num_rows:
-        return b""
-    cells = [_quoted(as_text(column), delimiter, _is_text(column.type)) for column in batch.columns]
-    missing = "NA" if len(cells) == 1 else ""  # a single empty cell would be a blank line, which readers skip
-    lines = pc.binary_join_element_wise(*cells, delimiter, null_handling="replace", null_replacement=missing)
-    whole = pc.binary_join(pa.scalar(lines.to_pylist(), pa.list_(pa.string())), "\n")
-    return bytes(f"{whole.as_py()}\n", "utf-8")
-
-
-def _is_text(type_: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_dictionary(type_))
-
-
-def _quoted(text: Any, delimiter: str, may_look_null: bool = True) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not may_look_null and delimiter not in "-+.:eTZ 0123456789":
-        return text
-    text = text.cast(pa.string())
-    needs = pc.match_substring_regex(text, f'[{re.escape(delimiter)}"\r\n]|^ | $')
-    if may_look_null:
-        needs = pc.or_(needs, pc.is_in(text, pa.array(NULLS)))
-    if not pc.any(needs).as_py():
-        return text
-    quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
-    return pc.if_else(needs, quoted, text)
+    def _told_delimiter(self) -> str:
+        if self._source.format == "tsv":
+            return "\t"
+        with unzipping(self._source), self._source.open() as file:
+            sample = file.read(csvtext.SAMPLE)
+        text = codecs.getincrementaldecoder(self._encoding)("replace").decode(sample)
+        delimiter = csvtext.delimiter_of(text)
+        if delimiter is not None:
+            context.note(f"delimiter of {self._source.name}", f"{delimiter!r}, by which all of its first rows agree")
+        return delimiter or ","

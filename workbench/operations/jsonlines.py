@@ -1,28 +1,30 @@
-"""JSON Lines: a reader whose types fit the whole file, and a writer. Both go block by block."""
+"""JSON Lines, and arrays of records: a reader whose types fit the whole file, and a writer. Both go block by block."""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from workbench.core.errors import InputError
+from workbench.operations import jsonarrays
 from workbench.operations.tabular import (
+    BadRow,
     Contradicted,
     Options,
     Source,
     Write,
     as_text,
-    check_typed,
+    check_known,
     damaged,
     iso_type,
     join_types,
     not_utf8,
+    note_wider,
     unzipping,
 )
 
@@ -35,7 +37,8 @@ class JsonLinesReader:
 
     def __init__(self, source: Source, options: Options) -> None:
         self._source = source
-        self._types = options.column_types
+        self._types = dict(options.column_types)
+        self._unit = "record" if source.format == "json" else "line"
         self._schema: Any = None
         self._settled = False
 
@@ -44,10 +47,10 @@ class JsonLinesReader:
         """Open the table: its schema and its batches. Iterating may raise `Contradicted`."""
         with unzipping(self._source), self._source.open() as file:
             if self._schema is None:
-                first = next(_blocks(file), None)
+                with self._source.open() as beginning:
+                    first = next(self._blocks(beginning), None)
                 self._schema = self._inferred(*first) if first is not None else self._of_nothing()
-                check_typed(self._types, self._schema.names, self._source)
-                file.seek(0)
+                check_known(self._types, self._schema.names, self._source, "column_types")
             yield self._schema, self._batches(file)
 
     def settle(self) -> None:
@@ -56,16 +59,31 @@ class JsonLinesReader:
 
         fields: dict[str, Any] = {}
         with unzipping(self._source), self._source.open() as file:
-            for line, block in _blocks(file):
+            for line, block in self._blocks(file):
                 for field in self._inferred(line, block):
                     joined = join_types(fields.get(field.name, pa.null()), field.type, text=False)
                     if joined is None:
                         self._refuse_mixture(field, fields[field.name], line, block)
                     fields[field.name] = joined
-        self._schema = pa.schema(list(fields.items()))
+        joint = pa.schema(list(fields.items()))
+        if self._schema is not None:
+            note_wider(self._schema, joint, self._source)
+        self._schema = joint
         self._settled = True
 
+    def bad_rows(self) -> Iterable[BadRow]:
+        """Return none: a line that can't be read is an error."""
+        return ()
+
     # --- inside -------------------------------------------------------------------------------------
+
+    def _blocks(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+        if self._source.format == "json":
+            yield from jsonarrays.blocks(file, self._source, BLOCK)
+            return
+        for line, block in _blocks(file):
+            jsonarrays.check_depth(block, self._source)
+            yield line, block
 
     def _of_nothing(self) -> Any:
         import pyarrow as pa
@@ -81,7 +99,7 @@ class JsonLinesReader:
         import pyarrow as pa
 
         text = pa.schema([field.with_type(_untimed(field.type)) for field in self._schema])
-        for line, block in _blocks(file):
+        for line, block in self._blocks(file):
             table = self._parsed(line, block, text, exact=True)
             try:
                 table = table.cast(self._schema)
@@ -89,8 +107,8 @@ class JsonLinesReader:
                 if not self._settled:
                     raise Contradicted from error
                 raise InputError(
-                    f"{self._source.name}, lines from {line}: {error}. Correct them, or give the column another type "
-                    "with column_types="
+                    f"{self._source.name}, {self._unit}s from {line}: {error}. Correct them, or give the column "
+                    "another type with column_types="
                 ) from error
             yield from table.combine_chunks().to_batches()
 
@@ -117,6 +135,7 @@ class JsonLinesReader:
 
         given = {name: _untimed(type_) for name, type_ in self._types.items()}
         table = self._parsed(line, block, pa.schema(list(given.items())), exact=False)
+        jsonarrays.check_nesting(pa.struct(list(table.schema)), self._source)
         timed = {field.name: _untimed(field.type) for field in table.schema if field.name not in given}
         if any(timed[name] != table.schema.field(name).type for name in timed):
             table = self._parsed(line, block, pa.schema(list((given | timed).items())), exact=False)
@@ -133,28 +152,29 @@ class JsonLinesReader:
             try:
                 if text.strip() and not isinstance(json.loads(text), dict):
                     reason = "it is not an object, {…}"
-                    return InputError(f"{self._source.name}, line {number}: {reason}. Correct the line")
+                    return InputError(f"{self._source.name}, {self._unit} {number}: {reason}. Correct it")
             except ValueError as error:
                 return InputError(
-                    f"{self._source.name}, line {number}: {error}. Correct the line, or get the file again"
+                    f"{self._source.name}, {self._unit} {number}: {error}. Correct it, or get the file again"
                 )
         if found := re.search(r"Column\(/?(.*?)\) changed from (\w+) to (\w+) in row (\d+)", reason):
             number = _line_of_row(block, line, int(found[4]))
-            return _mixture(self._source, number, found[1], found[2], found[3])
-        return InputError(f"{self._source.name}, lines from {line}: {reason}. Correct them, or get the file again")
+            return self._mixture(number, found[1], found[2], found[3])
+        return InputError(
+            f"{self._source.name}, {self._unit}s from {line}: {reason}. Correct them, or get the file again"
+        )
+
+    def _mixture(self, line: int, column: str, before: str, after: str) -> InputError:
+        return InputError(
+            f"{self._source.name}, {self._unit} {line}: the column {column!r} changes from {before} to {after}, and no "
+            f"type holds both. Write one type, such as text, in all {self._unit}s"
+        )
 
     def _refuse_mixture(self, field: Any, before: Any, line: int, block: bytes) -> None:
         for number, text in enumerate(block.splitlines(), line):
             if text.strip() and json.loads(text).get(field.name) is not None:
-                raise _mixture(self._source, number, field.name, str(before), str(field.type))
+                raise self._mixture(number, field.name, str(before), str(field.type))
         damaged(self._source, f"the column {field.name!r} holds {before} and {field.type}")
-
-
-def _mixture(source: Source, line: int, column: str, before: str, after: str) -> InputError:
-    return InputError(
-        f"{source.name}, line {line}: the column {column!r} changes from {before} to {after}, and no type holds both. "
-        "Write one type, such as text, in all lines"
-    )
 
 
 def _line_of_row(block: bytes, line: int, row: int) -> int:
@@ -194,8 +214,8 @@ def _timed(column: Any) -> Any:
 
 
 @contextlib.contextmanager
-def jsonlines_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]:
-    """Write a JSON Lines file: an object a row, missing values as null.
+def json_writer(path: Path, schema: Any, compression: str, *, array: bool) -> Iterator[Write]:
+    """Write an object a row, missing values as null: JSON Lines, or (`array`) an array of them, one a line, too.
 
     JSON has neither NaN nor infinities: they become null too. Times are ISO 8601 text, bytes Base64.
     """
@@ -206,14 +226,24 @@ def jsonlines_writer(path: Path, schema: Any, compression: str) -> Iterator[Writ
     textual = {
         field.name for field in schema if pa.types.is_temporal(field.type) and not pa.types.is_duration(field.type)
     }
-    with gzip.open(path, "wb") if compression == "gzip" else path.open("wb") as file:
+    with pa.output_stream(str(path), compression=None if compression == "none" else compression) as file:
+        between = b"[\n" if array else b""
 
         def write(batch: Any) -> None:
+            nonlocal between
+            if not batch.num_rows:
+                return
+            names = batch.schema.names
             columns = [
                 (as_text(column) if name in textual else column).to_pylist()
-                for name, column in zip(batch.schema.names, batch.columns, strict=True)
+                for name, column in zip(names, batch.columns, strict=True)
             ]
-            names = batch.schema.names
-            file.write(encode([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]))
+            lines = encode([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
+            if array:  # a line's end stands between records only: within text it is written as \\n
+                file.write(between)
+                lines, between = lines[:-1].replace(b"\n", b",\n"), b",\n"
+            file.write(lines)
 
         yield write
+        if array:
+            file.write(b"[]\n" if between == b"[\n" else b"\n]\n")

@@ -21,13 +21,13 @@ from typing import Any
 from workbench.core.errors import InvalidArguments
 from workbench.core.messages import OperationSpec, ParameterSpec, TypeSpec
 from workbench.core.policy import RetryPolicy
-from workbench.values.refs import FileRef, OutputPath
+from workbench.values.refs import DirectoryPath, FileRef, OutputPath
 
 Leaf = Callable[[str, object], object]
 """`leaf(kind, value)` returns the value as this end needs it; it raises `ValueError` where it doesn't fit."""
 
 ANY = TypeSpec("any")
-VALUE_KINDS = frozenset({"image", "frame", "series", "table", "array", "file", "path", "output"})
+VALUE_KINDS = frozenset({"image", "frame", "series", "table", "array", "file", "path", "output", "directory"})
 
 # Classes are told by where they live, so that looking at a signature loads no library.
 _VALUE_CLASSES = {
@@ -48,6 +48,7 @@ _SCALARS: dict[object, str] = {
     FileRef: "file",
     Path: "path",
     OutputPath: "output",
+    DirectoryPath: "directory",
 }
 
 
@@ -339,6 +340,7 @@ _NAMES = {
     "file": "a file (a path or a FileRef)",
     "path": "a file (a path or a FileRef)",
     "output": "a path to write to",
+    "directory": "a directory",
 }
 
 

@@ -1,36 +1,49 @@
 """What the table converters share: which format a file is in, how its types are joined, how its errors read.
 
-The formats themselves are in `csvfiles`, `jsonlines` and `columnar`. Each has a reader, which yields record batches of
-one schema, and a writer, which takes them; so any format becomes any other one without being loaded whole.
+The formats themselves are in `csvfiles`, `jsonlines`, `columnar` and `workbooks`; `formats` finds them. Each has a
+reader, which yields record batches of one schema, and a writer, which takes them; so any format becomes any other one
+without being loaded whole.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import gzip
+import io
+import queue
+import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn, Protocol
+from types import MappingProxyType
+from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn, Protocol, TypeVar
 
 from workbench.core.errors import InputError, InvalidArguments
+from workbench.operations import context
 
-TableFormat = Literal["csv", "jsonl", "parquet", "feather"]
-Compression = Literal["none", "gzip", "zstd", "snappy", "lz4", "brotli"]
+TableFormat = Literal["csv", "tsv", "jsonl", "json", "parquet", "feather", "arrow", "orc", "xlsx"]
+Compression = Literal["none", "gzip", "zstd", "bz2", "snappy", "lz4", "brotli", "zlib"]
+BadRows = Literal["error", "skip", "warn"]
 Write = Callable[[Any], None]
 
 _EXTENSIONS: dict[str, TableFormat] = {
     ".csv": "csv",
-    ".tsv": "csv",
+    ".tsv": "tsv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".feather": "feather",
-    ".arrow": "feather",
+    ".arrow": "arrow",
+    ".orc": "orc",
+    ".xlsx": "xlsx",
 }
-TEXT = ("csv", "jsonl")
+TEXT = ("csv", "tsv", "jsonl", "json")
+ZIPPED: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+"""Endings of text files that are compressed as a whole."""
 
 
 class Source(NamedTuple):
@@ -39,32 +52,49 @@ class Source(NamedTuple):
     path: Path
     name: str  # as the user knows it
     format: TableFormat
-    zipped: bool
+    zipped: Compression | None  # as a whole: text only
 
     @property
     def stem(self) -> str:
         """The name without the extensions that say the format."""
-        return Path(self.name[: -len(".gz")] if self.zipped else self.name).stem or "table"
+        return Path(Path(self.name).stem if self.zipped else self.name).stem or "table"
 
     @property
-    def tabs(self) -> bool:
-        """Whether the name promises tabs between the fields."""
-        return Path(self.name.lower().removesuffix(".gz")).suffix == ".tsv"
+    def delimited(self) -> bool:
+        """Whether it is a CSV, by whichever name."""
+        return self.format in ("csv", "tsv")
 
     def open(self) -> BinaryIO:
         """Open the file, unzipped."""
-        return gzip.open(self.path, "rb") if self.zipped else self.path.open("rb")  # type: ignore[return-value]
+        if self.zipped is None:
+            return self.path.open("rb")
+        if self.zipped == "gzip":
+            return gzip.open(self.path, "rb")  # type: ignore[return-value]
+        import pyarrow as pa
+
+        return io.BufferedReader(pa.input_stream(str(self.path), self.zipped), 1 << 20)
 
 
 class Options(NamedTuple):
-    """What `convert.table` was asked for, as far as reading text is concerned."""
+    """What `convert.table` was asked for, as far as reading is concerned."""
 
-    delimiter: str
-    column_types: dict[str, Any]  # name → pyarrow.DataType
-    null_values: tuple[str, ...] | None
-    quoted_strings_can_be_null: bool
-    encoding: str
-    as_text: bool  # leave what has no type in `column_types` as it is written
+    delimiter: str | None = None  # None: a comma, or what the first lines leave no doubt of
+    column_types: Mapping[str, Any] = MappingProxyType({})  # name → pyarrow.DataType
+    null_values: tuple[str, ...] | None = None
+    quoted_strings_can_be_null: bool = False
+    encoding: str | None = None  # None: UTF-8, or what the file leaves no doubt of
+    decimal: str = "."
+    on_bad_rows: BadRows = "error"
+    sheet: str | None = None
+    as_text: bool = False  # leave what has no type in `column_types` as it is written
+
+
+class BadRow(NamedTuple):
+    """A row of a CSV that was left out."""
+
+    line: int
+    reason: str
+    text: str
 
 
 class Reader(Protocol):
@@ -76,9 +106,120 @@ class Reader(Protocol):
     def settle(self) -> None:
         """Look at every row to find types that fit them all; the next `open` uses these."""
 
+    def bad_rows(self) -> Iterable[BadRow]:
+        """Return the rows that the latest reading has left out."""
+
+
+class Typed:
+    """What the readers of files that say their types themselves have in common."""
+
+    def settle(self) -> None:
+        """Do nothing: the file says its types."""
+
+    def bad_rows(self) -> Iterable[BadRow]:
+        """Return none: a damaged file of this kind is damaged as a whole."""
+        return ()
+
+
+class Chosen:
+    """Reads some columns of a table, by other names.
+
+    Parameters
+    ----------
+    reader
+        The table.
+    source
+        Its file, for errors.
+    columns
+        Which, in this order; None for all.
+    rename
+        Old names to new ones.
+    """
+
+    def __init__(self, reader: Reader, source: Source, columns: list[str] | None, rename: Mapping[str, str]) -> None:
+        self._reader = reader
+        self._source = source
+        self._columns = columns
+        self._rename = rename
+        self.settle = reader.settle
+        self.bad_rows = reader.bad_rows
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
+        """Open the table: its schema and its batches."""
+        with self._reader.open() as (schema, batches):
+            kept = list(schema.names) if self._columns is None else self._columns
+            for what, names in (("columns", kept), ("rename", self._rename)):
+                check_known(list(names), schema.names, self._source, what)
+            names = [self._rename.get(name, name) for name in kept]
+            check_names(names, self._source)
+            chosen = schema.empty_table().select(kept).rename_columns(names).schema
+            yield chosen, (batch.select(kept).rename_columns(names) for batch in batches)
+
 
 class Contradicted(Exception):
     """A later row doesn't fit the types that the first rows suggested."""
+
+
+R = TypeVar("R")
+
+
+def settled(write: Callable[[], R], *readers: Reader) -> R:
+    """Return what `write` does. Where a later row contradicts the first ones, they settle and it starts again."""
+    try:
+        return write()
+    except Contradicted:
+        for reader in readers:
+            reader.settle()
+        return write()
+
+
+@contextlib.contextmanager
+def ahead(batches: Iterator[Any], most: int = 2) -> Iterator[Iterator[Any]]:
+    """Let a thread read batches while those before are written.
+
+    Parameters
+    ----------
+    batches
+        Nothing reads them any more when the block is left, however it is.
+    most
+        Batches that wait at most, so that memory stays bounded.
+    """
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(most)
+    stopping = threading.Event()
+
+    def put(item: tuple[Any, BaseException | None]) -> None:
+        while not stopping.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
+
+    def read() -> None:
+        try:
+            for batch in batches:
+                put((batch, None))
+                if stopping.is_set():
+                    return
+            put((None, None))
+        except BaseException as error:  # it is raised where the batches are asked for
+            put((None, error))
+
+    def taken() -> Iterator[Any]:
+        while True:
+            batch, error = ready.get()
+            if error is not None:
+                raise error
+            if batch is None:
+                return
+            yield batch
+
+    reading = threading.Thread(target=contextvars.copy_context().run, args=(read,), name="read ahead", daemon=True)
+    reading.start()
+    try:
+        yield taken()
+    finally:
+        stopping.set()
+        reading.join()
 
 
 def source_of(path: Path, name: str) -> Source:
@@ -89,13 +230,13 @@ def source_of(path: Path, name: str) -> Source:
     InputError
         If the extension isn't known.
     """
-    lower = name.lower()
-    zipped = lower.endswith(".gz")
-    format_ = _EXTENSIONS.get(Path(lower.removesuffix(".gz")).suffix)
+    lower = Path(name.lower())
+    zipped = ZIPPED.get(lower.suffix)
+    format_ = _EXTENSIONS.get(Path(lower.stem).suffix if zipped else lower.suffix)
     if format_ is None or (zipped and format_ not in TEXT):
         raise InputError(
             f"{name}: can't tell from its name how to read it as a table. Known extensions: {', '.join(_EXTENSIONS)}; "
-            "those of text also with .gz. Rename the file"
+            f"those of text also with {', '.join(ZIPPED)}. Rename the file"
         )
     return Source(path, name, format_, zipped)
 
@@ -131,13 +272,24 @@ def check_names(names: list[str], source: Source) -> None:
         )
 
 
-def check_typed(types: dict[str, Any], names: list[str], source: Source) -> None:
-    """Raise `InvalidArguments` if a type is given for a column that isn't there."""
-    for column in types:
+def check_known(asked: Iterable[str], names: list[str], source: Source, what: str) -> None:
+    """Raise `InvalidArguments` if a column is asked for (`what` says by which parameter) that isn't there."""
+    for column in asked:
         if column not in names:
             raise InvalidArguments(
-                f"column_types: {source.name} has no column {column!r}. Its columns: {', '.join(names[:20])}"
+                f"{what}: {source.name} has no column {column!r}. Its columns: {', '.join(names[:20])}"
             )
+
+
+def note_wider(before: Any, after: Any, source: Source) -> None:
+    """Note which columns got another type than the first rows suggested."""
+    wider = [
+        f"{field.name}: {before.field(field.name).type} → {field.type}"
+        for field in after
+        if field.name in before.names and before.field(field.name).type != field.type
+    ]
+    if wider:
+        context.note(f"types of {source.name}", f"widened as later rows ask for: {', '.join(wider[:20])}")
 
 
 def join_types(left: Any, right: Any, *, text: bool) -> Any:
@@ -183,9 +335,9 @@ def damaged(source: Source, reason: object) -> NoReturn:
 def not_utf8(source: Source, encoding: str) -> InputError:
     """Make the error for text in another encoding."""
     return InputError(
-        f"{source.name} is not {'UTF-8' if encoding == 'utf8' else encoding}: pass its encoding, e.g. "
-        f"encoding='latin-1'"
-        if source.format == "csv"
+        f"{source.name} is not {'UTF-8' if encoding == 'utf8' else encoding}, and what it is can't be told with "
+        "certainty: pass its encoding, e.g. encoding='latin-1', 'cp1251' or 'shift_jis'"
+        if source.delimited
         else f"{source.name} is not UTF-8, as JSON has to be. Convert it first: iconv -f latin1 -t utf-8"
     )
 
@@ -196,6 +348,12 @@ def unzipping(source: Source) -> Iterator[None]:
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{source.name} can't be unzipped: {error}. It is cut short or damaged: get the file again"
+        ) from error
+    except OSError as error:
+        if error.errno is not None or source.zipped in (None, "gzip"):  # the disk's, not the file's
+            raise
         raise InputError(
             f"{source.name} can't be unzipped: {error}. It is cut short or damaged: get the file again"
         ) from error
@@ -251,69 +409,11 @@ def as_text(column: Any) -> Any:
         return as_text(column.dictionary_decode())
     if pa.types.is_timestamp(type_) and type_.tz is not None:
         return column.cast(pa.timestamp(type_.unit, "UTC")).cast(pa.string())
+    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
+        return column
     text = column.cast(pa.string())
     if pa.types.is_floating(type_):  # Arrow writes 1.0 as 1, which would read back as a whole number
-        whole = pc.match_substring_regex(text, r"^-?\d+$")
-        text = pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
+        whole = pc.and_(pc.equal(pc.trunc(column), column), pc.less(pc.abs(column), 1e15))  # beyond, with an exponent
+        if pc.any(whole).as_py():
+            text = pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
     return text
-
-
-def pieces(batches: Iterator[Any], rows: int) -> Iterator[Iterator[Any]]:
-    """Cut batches into pieces of so many rows. Use up each piece before the next one is asked for."""
-    rest: list[Any] = []
-
-    def piece() -> Iterator[Any]:
-        left = rows
-        while left:
-            batch = rest.pop() if rest else next(batches, None)
-            if batch is None:
-                return
-            if batch.num_rows > left:
-                rest.append(batch.slice(left))
-                batch = batch.slice(0, left)
-            left -= batch.num_rows
-            yield batch
-
-    while (first := rest.pop() if rest else next(batches, None)) is not None:
-        if first.num_rows:
-            rest.append(first)
-            yield piece()
-
-
-def at_least_one(items: Iterator[Iterator[Any]]) -> Iterator[Iterator[Any]]:
-    """Yield the items, or an empty one where there are none."""
-    none = True
-    for item in items:
-        none = False
-        yield item
-    if none:
-        yield iter(())
-
-
-def joint_schema(schemas: list[tuple[Source, Any]]) -> Any:
-    """Return the schema that holds the rows of all sources: the first one's columns, of the narrowest types for all.
-
-    Raises
-    ------
-    InvalidArguments
-        If the sources differ in their columns, or nothing holds both of two types.
-    """
-    import pyarrow as pa
-
-    first, joint = schemas[0]
-    for source, schema in schemas[1:]:
-        if set(schema.names) != set(joint.names):
-            differing = ", ".join(sorted(set(schema.names) ^ set(joint.names)))
-            raise InvalidArguments(
-                f"sources: {first.name} and {source.name} differ in the columns {differing}: select the same ones first"
-            )
-        for position, name in enumerate(joint.names):
-            left, right = joint.field(name).type, schema.field(name).type
-            both = join_types(left, right, text=first.format == source.format == "csv")
-            if both is None:
-                raise InvalidArguments(
-                    f"sources: column {name!r} is {left} in {first.name} and {right} in {source.name}, which no type "
-                    "holds together: convert one of them first"
-                )
-            joint = joint.set(position, pa.field(name, both))
-    return joint

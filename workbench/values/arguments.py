@@ -117,6 +117,7 @@ _TO_WIRE: dict[str, Callable[[object, Files], object]] = {
     "file": _path_to_wire,
     "path": _path_to_wire,
     "output": _output_to_wire,
+    "directory": _output_to_wire,
     "any": _any_to_wire,
 }
 
@@ -199,6 +200,12 @@ def _output_from_wire(value: object, files: Files) -> object:
     raise TypeError
 
 
+def _directory_from_wire(value: object, files: Files) -> object:
+    if isinstance(value, str):
+        return str(files.directory_path(value))
+    raise TypeError
+
+
 _FROM_WIRE: dict[str, Callable[[object, Files], object]] = {
     "image": _image_from_wire,
     "frame": _frame_from_wire,
@@ -208,6 +215,7 @@ _FROM_WIRE: dict[str, Callable[[object, Files], object]] = {
     "file": _file_from_wire,
     "path": lambda value, files: files.local_path(_reference(value, files)),
     "output": _output_from_wire,
+    "directory": _directory_from_wire,
     "any": lambda value, files: value,
 }
 

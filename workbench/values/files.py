@@ -191,6 +191,26 @@ class Files:
             raise PathRefused(f"{path} is a directory: name the file to write in it")
         return target
 
+    def directory_path(self, path: str) -> Path:
+        """Return a directory, which may yet have to be made in one that is there.
+
+        Raises
+        ------
+        PathRefused
+            If it lies outside the roots, wherever its symbolic links lead, or is a file.
+        InputNotFound
+            If neither it nor the directory it lies in is there.
+        """
+        target = self._allowed(path)
+        if target.exists() and not target.is_dir():
+            raise PathRefused(f"{path} is a file: name a directory")
+        if not target.is_dir() and not target.parent.is_dir():
+            raise InputNotFound(
+                f"{path} isn't there, as seen from {socket.gethostname()}: make it first, below a shared root "
+                f"({self._roots_text()})"
+            )
+        return target
+
     # --- inside -------------------------------------------------------------------------------------
 
     def _allowed(self, text: str) -> Path:

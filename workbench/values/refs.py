@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 OutputPath = NewType("OutputPath", str)
 """The annotation of an operation's parameter that names a file to write: absolute, and below a root of the worker's."""
 
+DirectoryPath = NewType("DirectoryPath", str)
+"""The annotation of a parameter that names a directory to read from or write in: absolute, below a worker's root."""
+
 
 class Reach(Protocol):
     """Whoever can get at the files that references name: `values.files.Files`."""
