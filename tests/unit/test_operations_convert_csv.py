@@ -19,7 +19,7 @@ from workbench.operations import context, csvfiles, csvtext, jsonlines
 from workbench.operations.convert import table
 from workbench.values.refs import FileRef
 
-WESTERN = "Straße, œuvre; déjà-vu: «été», “naïve” — 5 €, señor’s Þórr\n"
+WESTERN = "Straße, œuvre; déjà-vu: «été», “naïve” — 5 €, señor\u2019s Þórr\n"
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_latin_1_that_shows_only_late_in_the_file_is_recognised_as_well(tmp_path
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [
-        ("имя,n\nЖук,1\n", "cp1251"),
+        ("имя,n\nжил,1\n", "cp1251"),
         ("名前,n\n虫,1\n", "shift_jis"),
         ("n,x\n1,Łódź\n", "cp1250"),
         ("όνομα,n\nx,1\n", "cp1253"),
@@ -87,7 +87,7 @@ def test_latin_1_that_shows_only_late_in_the_file_is_recognised_as_well(tmp_path
 )
 def test_an_encoding_in_doubt_is_an_error_and_read_when_it_is_given(tmp_path: Path, text: str, encoding: str):
     source = write(tmp_path, "a.csv", text.encode(encoding))
-    with pytest.raises(InputError, match="pass its encoding, e.g. encoding='latin-1'"):
+    with pytest.raises(InputError, match=r"pass its encoding, .*encoding='latin-1'"):
         table(source, "parquet")
     assert table(source, "csv", encoding=encoding).read_text() == text
 

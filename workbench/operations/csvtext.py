@@ -25,6 +25,7 @@ _MARKS = (  # of a byte order; UTF-32's before UTF-16's, which it begins with
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _FOREIGN = re.compile(r"(?<![^\x00-\x7f])[^\x00-\x7f]+")
+_MISPLACED = re.compile(r"[£²³¹±][^\W\d_]|[^\W\d_][¿¡]")
 _LETTERS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞßàáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿŒœŠšŽžŸ")
 _SIGNS = frozenset("€£§°©®«»‘’“”„‚–—…·•±²³µ¿¡ºª™\u00a0")  # noqa: RUF001 - the ones that occur in text
 _LONGEST = 2  # letters beyond ASCII in a row, in languages of western Europe, and then not alone
@@ -81,6 +82,8 @@ def is_western(sample: bytes) -> bool:
         before, after = text[found.start() - 1 : found.start()], text[found.end() : found.end() + 1]
         beside = before.isalpha() or after.isalpha()
         inside = before.isalpha() and after.isalpha()
+        if _MISPLACED.search(before + run + after):
+            return False
         if len(run) > _LONGEST or not _LETTERS.union(_SIGNS).issuperset(run):
             return False
         if len(run) > 1 and run.isalpha() and not beside:
@@ -147,8 +150,8 @@ def lines_of(texts: Sequence[str], file: Iterable[str]) -> Iterator[int]:
 
 
 def text_lines(file: BinaryIO, encoding: str) -> io.TextIOWrapper:
-    """Return the lines of a file as text, with their ends."""
-    return io.TextIOWrapper(file, encoding="utf-8-sig" if is_utf8(encoding) else encoding, newline="")
+    """Return the lines of a file as text, with their ends. Arrow is who refuses what the encoding doesn't allow."""
+    return io.TextIOWrapper(file, encoding="utf-8-sig" if is_utf8(encoding) else encoding, errors="replace", newline="")
 
 
 def is_utf8(encoding: str) -> bool:

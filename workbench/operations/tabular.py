@@ -413,7 +413,7 @@ def as_text(column: Any) -> Any:
         return column
     text = column.cast(pa.string())
     if pa.types.is_floating(type_):  # Arrow writes 1.0 as 1, which would read back as a whole number
-        whole = pc.and_(pc.equal(pc.trunc(column), column), pc.less(pc.abs(column), 1e15))  # beyond, with an exponent
+        whole = pc.and_(pc.equal(pc.trunc(column), column), pc.less(pc.abs(column), 1e10))  # beyond, with an exponent
         if pc.any(whole).as_py():
             text = pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
     return text

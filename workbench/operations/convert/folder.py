@@ -60,7 +60,8 @@ def batch(
     -------
     pandas.DataFrame
         A row a file, in the order of their names: `file` (its place in the folder), `status` (`converted` or
-        `failed`), `output` (the new file's path, or None) and `error` (None, or what is wrong with it).
+        `failed`), `output` (the new file's path) and `error` (what is wrong with it); the one of these that there isn't
+        is missing.
 
     Raises
     ------
