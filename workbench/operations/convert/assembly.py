@@ -182,10 +182,10 @@ def partition(
     --------
     >>> import tempfile
     >>> source = Path(tempfile.mkdtemp(), "a.csv")
-    >>> _ = source.write_text("x,y\\n1,a\\n2,b\\n3,a\\n")
+    >>> _ = source.write_text("x,y\n1,a\n2,b\n3,a\n")
     >>> made = partition(FileRef(str(source), "a.csv"), ["y"], to="csv")
     >>> {place: file.read_text() for place, file in made.items()}
-    {'y=a/a.csv': 'x\\n1\\n3\\n', 'y=b/a.csv': 'x\\n2\\n'}
+    {'y=a/a.csv': 'x\n1\n3\n', 'y=b/a.csv': 'x\n2\n'}
     """
     file = formats.source_of(source)
     target = formats.target_of(to, compression)
