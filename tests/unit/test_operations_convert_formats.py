@@ -301,3 +301,16 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypa
     monkeypatch.setattr(workbooks, "LARGEST", 1_000_000)
     with pytest.raises(InputError, match=r"a\.xlsx unpacks to 0\.0 GB"):
         table(ref(tmp_path / "a.xlsx"), "csv")
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize("early", ["1", "[[1]]", '{"b": [1]}'])
+def test_what_is_nested_too_deeply_far_down_the_file_is_refused_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, early: str
+):
+    monkeypatch.setattr(jsonlines, "BLOCK", 64)
+    deep = early.replace("1", "[" * 100_000 + "1" + "]" * 100_000)
+    rows = [f'{{"a": {early}}}'] * 50 + [f'{{"a": {deep}}}']
+    text = "\n".join(rows) if name == "a.jsonl" else f"[{','.join(rows)}]"
+    with pytest.raises(InputError, match="nested in more than 64 levels"):
+        table(write(tmp_path, name, text), "parquet")

@@ -116,18 +116,22 @@ def parquet_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]
     import pyarrow.parquet as pq
 
     gathered: list[Any] = []
+    rows = size = 0
     with pq.ParquetWriter(path, schema, compression=compression) as writer:
 
         def flush() -> None:
+            nonlocal rows, size
             if gathered:
                 table = pa.Table.from_batches(gathered, schema)
                 gathered.clear()
+                rows = size = 0
                 writer.write_table(table, GROUP_ROWS)
 
         def write(batch: Any) -> None:
+            nonlocal rows, size
             gathered.append(batch)
-            rows = sum(each.num_rows for each in gathered)
-            if rows >= GROUP_ROWS or sum(each.nbytes for each in gathered) >= GROUP_BYTES:
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows >= GROUP_ROWS or size >= GROUP_BYTES:
                 flush()
 
         yield write

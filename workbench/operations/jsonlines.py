@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +32,11 @@ from workbench.operations.tabular import (
 BLOCK = 4 << 20
 """Bytes of whole lines that are parsed at once."""
 
+SAMPLE = 1 << 20
+"""Bytes at the beginning, at most, that suggest the types to start with."""
+
+_THREADS = 2
+
 
 class JsonLinesReader:
     """Reads a JSON Lines file. Types come from the first block, or after `settle` from all of them."""
@@ -48,7 +54,7 @@ class JsonLinesReader:
         with unzipping(self._source), self._source.open() as file:
             if self._schema is None:
                 with self._source.open() as beginning:
-                    first = next(self._blocks(beginning), None)
+                    first = next(self._blocks(beginning, min(SAMPLE, BLOCK)), None)
                 self._schema = self._inferred(*first) if first is not None else self._of_nothing()
                 check_known(self._types, self._schema.names, self._source, "column_types")
             yield self._schema, self._batches(file)
@@ -77,13 +83,11 @@ class JsonLinesReader:
 
     # --- inside -------------------------------------------------------------------------------------
 
-    def _blocks(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    def _blocks(self, file: BinaryIO, size: int | None = None) -> Iterator[tuple[int, bytes]]:
         if self._source.format == "json":
-            yield from jsonarrays.blocks(file, self._source, BLOCK)
+            yield from jsonarrays.blocks(file, self._source, size or BLOCK)
             return
-        for line, block in _blocks(file):
-            jsonarrays.check_depth(block, self._source)
-            yield line, block
+        yield from _blocks(file, size or BLOCK)
 
     def _of_nothing(self) -> Any:
         import pyarrow as pa
@@ -99,18 +103,29 @@ class JsonLinesReader:
         import pyarrow as pa
 
         text = pa.schema([field.with_type(_untimed(field.type)) for field in self._schema])
-        for line, block in self._blocks(file):
-            table = self._parsed(line, block, text, exact=True)
-            try:
-                table = table.cast(self._schema)
-            except pa.ArrowInvalid as error:
-                if not self._settled:
-                    raise Contradicted from error
-                raise InputError(
-                    f"{self._source.name}, {self._unit}s from {line}: {error}. Correct them, or give the column "
-                    "another type with column_types="
-                ) from error
-            yield from table.combine_chunks().to_batches()
+        waiting: deque[Future[list[Any]]] = deque()
+        with ThreadPoolExecutor(_THREADS) as threads:
+            for line, block in self._blocks(file):
+                waiting.append(threads.submit(self._batches_of, line, block, text))
+                if len(waiting) > _THREADS:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+
+    def _batches_of(self, line: int, block: bytes, text: Any) -> list[Any]:
+        import pyarrow as pa
+
+        table = self._parsed(line, block, text, exact=True)
+        try:
+            table = table.cast(self._schema)
+        except pa.ArrowInvalid as error:
+            if not self._settled:
+                raise Contradicted from error
+            raise InputError(
+                f"{self._source.name}, {self._unit}s from {line}: {error}. Correct them, or give the column "
+                "another type with column_types="
+            ) from error
+        return list(table.combine_chunks().to_batches())
 
     def _parsed(self, line: int, block: bytes, schema: Any, *, exact: bool) -> Any:
         """Parse a block; `exact` says that the schema is the whole one, and not to be added to."""
@@ -120,8 +135,9 @@ class JsonLinesReader:
         parse = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error" if exact else "infer")
         read = pajson.ReadOptions(use_threads=False, block_size=len(block) + 1)
         try:
-            block.decode()  # Arrow would let other bytes pass
-            return pajson.read_json(io.BytesIO(block), read_options=read, parse_options=parse)
+            if not block.isascii():
+                block.decode()  # Arrow would let other bytes pass
+            return pajson.read_json(pa.BufferReader(block), read_options=read, parse_options=parse)
         except UnicodeDecodeError as error:
             raise not_utf8(self._source, "utf8") from error
         except pa.ArrowInvalid as error:
@@ -133,6 +149,8 @@ class JsonLinesReader:
         """Return the schema of a block on its own: what the user said, what Arrow finds, and times of ours."""
         import pyarrow as pa
 
+        # Where the types are given, what is nested deeper than they say is refused before it is parsed.
+        jsonarrays.check_depth(block, self._source)
         given = {name: _untimed(type_) for name, type_ in self._types.items()}
         table = self._parsed(line, block, pa.schema(list(given.items())), exact=False)
         jsonarrays.check_nesting(pa.struct(list(table.schema)), self._source)
@@ -182,14 +200,14 @@ def _line_of_row(block: bytes, line: int, row: int) -> int:
     return numbers[row] if row < len(numbers) else line
 
 
-def _blocks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def _blocks(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
     """Yield blocks of whole lines, with the number of the first one."""
     line = 1
-    while block := file.read(BLOCK):
+    while block := file.read(size):
         block += file.readline()
         if line == 1:
             block = block.removeprefix(b"\xef\xbb\xbf")
-        if block.strip():
+        if not block.isspace():
             yield line, block
         line += block.count(b"\n")
 
