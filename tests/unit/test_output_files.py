@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import context, parts
+from workbench.operations import context, convert, parts
+from workbench.values.refs import FileRef
 
 WRITER = """
 import sys
@@ -27,14 +28,30 @@ with context.attempt(Path(sys.argv[2])):
 """
 
 
+CONVERTER = """
+import sys
+from pathlib import Path
+from workbench.operations import context, formats
+from workbench.operations.convert import table
+from workbench.values.refs import FileRef
+def writer(self, path, schema, real=formats.Target.writer):
+    print("halfway", flush=True)
+    with real(self, path, schema) as write:
+        sys.stdin.read()
+formats.Target.writer = writer
+with context.attempt(Path(sys.argv[2])):
+    table(FileRef(sys.argv[3], "a.csv"), sys.argv[4], output=sys.argv[1])
+"""
+
+
 def put(text: str):
     return lambda part: part.write_text(text) and None
 
 
-def halfway(target: Path, scratch: Path) -> subprocess.Popen[str]:
+def halfway(target: Path, scratch: Path, script: str = WRITER, *more: object) -> subprocess.Popen[str]:
     """Start a process that writes and stays in the middle of it."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, target, scratch],
+        [sys.executable, "-c", script, *map(str, (target, scratch, *more))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -63,6 +80,19 @@ def test_a_killed_attempt_leaves_nothing_under_the_name_and_the_next_one_removes
         context.write_file("x", str(target), put("whole"))
     assert sorted(path.name for path in target.parent.iterdir()) == ["x.txt", "y"]
     assert target.read_text() == "whole"
+
+
+@pytest.mark.parametrize("to", ["csv", "json", "parquet", "feather", "orc", "xlsx"])
+def test_a_conversion_that_is_killed_in_the_middle_leaves_nothing_under_the_name(tmp_path: Path, to: str) -> None:
+    source, target, scratch = tmp_path / "a.csv", tmp_path / "out" / f"b.{to}", tmp_path / "task-1"
+    source.write_text("x\n1\n")
+    target.parent.mkdir()
+    kill(halfway(target, scratch, CONVERTER, source, to))
+    assert not target.exists()
+
+    with context.attempt(scratch):
+        convert.table(FileRef(str(source), "a.csv"), to, output=str(target))
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_what_a_task_left_that_was_never_tried_again_is_gone_after_a_day(tmp_path: Path) -> None:

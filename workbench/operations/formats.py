@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import context, tabular
+from workbench.operations import context, reading, tabular
 from workbench.operations.columnar import (
     FeatherReader,
     OrcReader,
@@ -136,7 +136,7 @@ def reader_of(
                 reader = ParquetReader(source)
             else:
                 reader = OrcReader(source) if format_ == "orc" else FeatherReader(source)
-    return reader if columns is None and not rename else tabular.Chosen(reader, source, columns, rename or {})
+    return reader if columns is None and not rename else reading.Chosen(reader, source, columns, rename or {})
 
 
 def check_apart(output: str | None, *files: Source) -> None:

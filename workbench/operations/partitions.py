@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import context, tabular
+from workbench.operations import context, reading, tabular
 from workbench.operations.context import Overwrite
 from workbench.operations.formats import Target
 from workbench.operations.tabular import Reader, Source, Write
@@ -33,7 +33,7 @@ def write(
         Path(output).mkdir(exist_ok=True)
     with (
         reader.open() as (schema, batches),
-        tabular.ahead(batches) as ready,
+        reading.ahead(batches) as ready,
         contextlib.ExitStack() as files,
     ):
         tabular.check_known(by, schema.names, source, "partition_by")

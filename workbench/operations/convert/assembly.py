@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import context, formats, partitions, tabular
+from workbench.operations import context, formats, partitions, reading, tabular
 from workbench.operations.context import Overwrite
 from workbench.operations.formats import Target
 from workbench.operations.registry import operation
@@ -57,7 +57,7 @@ def split(
     file = formats.source_of(source)
     target = formats.target_of(to or file.format, compression)
     reader = formats.reader_of(file, Options(as_text=file.delimited and target.format in ("csv", "tsv")))
-    return tabular.settled(lambda: list(_parts(reader, file.stem, rows, target)), reader)
+    return reading.settled(lambda: list(_parts(reader, file.stem, rows, target)), reader)
 
 
 def _parts(reader: Reader, stem: str, rows: int, target: Target) -> Iterator[Path]:
@@ -128,11 +128,11 @@ def concat(
         with target.writer(part, schema) as put:
             for done, reader in enumerate(readers):
                 context.progress(done / len(readers), files[done].name)
-                with reader.open() as (_, batches), tabular.ahead(batches) as ready:
+                with reader.open() as (_, batches), reading.ahead(batches) as ready:
                     for batch in ready:
                         put(batch.select(schema.names).cast(schema))
 
-    return tabular.settled(
+    return reading.settled(
         lambda: context.write_file(target.name(files[0].stem), output, write, overwrite=overwrite), *readers
     )
 
@@ -190,7 +190,7 @@ def partition(
     file = formats.source_of(source)
     target = formats.target_of(to, compression)
     reader = formats.reader_of(file, Options())
-    return tabular.settled(
+    return reading.settled(
         lambda: partitions.write(reader, file, partition_by, target, output, overwrite=overwrite), reader
     )
 

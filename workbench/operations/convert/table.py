@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import context, formats, tabular
+from workbench.operations import context, formats, reading, tabular
 from workbench.operations.context import Overwrite
 from workbench.operations.csvtext import check_delimiter, check_encoding
 from workbench.operations.registry import operation
@@ -141,7 +141,7 @@ def table(
     def convert(part: Path) -> None:
         with (
             reader.open() as (schema, batches),
-            tabular.ahead(batches) as ready,
+            reading.ahead(batches) as ready,
             target.writer(part, schema) as write,
         ):
             for batch in ready:
@@ -150,7 +150,7 @@ def table(
     def written() -> Path:
         return context.write_file(target.name(file.stem), output, convert, overwrite=overwrite)
 
-    made = tabular.settled(written, reader)
+    made = reading.settled(written, reader)
     return made if on_bad_rows == "error" else {"table": made, "rejects": _rejects(reader, file.stem)}
 
 
