@@ -3,7 +3,7 @@
     nice -n 0 .venv/bin/python benchmarks/conversions.py [--times 2] [--rounds 5] [CSV-JSONL …]
 
 The table is the flights of 2013, so many times over. Both sides run in turn, each in a process of its own that imports
-first and then measures only the call; what counts is the best of the rounds. Where pyarrow can't write a format (JSON,
+first, as a worker's slots do (`worker.preload`), and then measures only the call; what counts is the best of the rounds. Where pyarrow can't write a format (JSON,
 Excel) the bare script does what its users do: rows as Python objects, one after the other, into the format's library.
 """
 
@@ -18,11 +18,15 @@ from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
-BARE = """
+IMPORTS = """
 import json, sys, time
-import pyarrow as pa, pyarrow.csv, pyarrow.json, pyarrow.parquet, pyarrow.feather, pyarrow.orc
+import numpy, pandas
+import pyarrow as pa, pyarrow.compute, pyarrow.csv, pyarrow.json, pyarrow.parquet, pyarrow.feather, pyarrow.orc
 import python_calamine, xlsxwriter
+pa.array(["1"]).cast(pa.int64())  # which imports more
+"""
 
+BARE = """
 def read(path):
     kind = path.rpartition(".")[2]
     if kind == "csv":
@@ -65,9 +69,6 @@ def convert(source, target):
 """
 
 OURS = """
-import sys, time
-import pyarrow as pa, pyarrow.csv, pyarrow.json, pyarrow.parquet, pyarrow.feather, pyarrow.orc
-import python_calamine, xlsxwriter
 from workbench.operations.convert import table
 from workbench.values.refs import FileRef
 
@@ -90,7 +91,7 @@ FORMATS = ("csv", "jsonl", "parquet", "feather", "orc")
 def measured(script: str, source: Path, target: Path) -> tuple[float, float]:
     """Return the seconds of one conversion in a process of its own, and its highest memory in MB."""
     target.unlink(missing_ok=True)
-    command = [sys.executable, "-c", script + MEASURE, str(source), str(target)]
+    command = [sys.executable, "-c", IMPORTS + script + MEASURE, str(source), str(target)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds, memory = done.stdout.split()
     return float(seconds), float(memory)
