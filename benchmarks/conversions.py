@@ -3,8 +3,9 @@
     nice -n 0 .venv/bin/python benchmarks/conversions.py [--times 2] [--rounds 5] [CSV-JSONL …]
 
 The table is the flights of 2013, so many times over. Both sides run in turn, each in a process of its own that imports
-first, as a worker's slots do (`worker.preload`), and then measures only the call; what counts is the best of the rounds. Where pyarrow can't write a format (JSON,
-Excel) the bare script does what its users do: rows as Python objects, one after the other, into the format's library.
+first, as a worker's slots do (`worker.preload`), and then measures only the call; what counts is the best of the
+rounds. Where pyarrow can't write a format (JSON, Excel) the bare script does what its users do: rows as Python objects,
+one after the other, into the format's library.
 """
 
 from __future__ import annotations
