@@ -147,6 +147,10 @@ class InputError(WorkbenchError, ValueError):
     """An input can't be used as it is: truncated, malformed, of an unknown format. Trying again won't help."""
 
 
+class InputTooLarge(InputError, MemoryError):
+    """An input takes more memory than the worker may use. A part of it, or a higher limit, is what helps."""
+
+
 class InputNotFound(InputError, FileNotFoundError):
     """An input file isn't there, as seen from the worker."""
 

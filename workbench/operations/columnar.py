@@ -96,6 +96,8 @@ def _guarded(batches: Any, source: Source) -> Iterator[Any]:
     while True:
         try:
             batch = next(iterator, None)
+            if batch is not None:
+                batch.validate(full=True)  # an offset that leads out of its buffer would crash whoever follows it
         except (pa.ArrowException, OSError) as error:
             damaged(source, error)
         if batch is None:

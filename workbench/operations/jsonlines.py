@@ -28,6 +28,7 @@ from workbench.operations.tabular import (
     note_wider,
     unzipping,
 )
+from workbench.values import bounds
 
 BLOCK = 4 << 20
 """Bytes of whole lines that are parsed at once."""
@@ -132,6 +133,7 @@ class JsonLinesReader:
         import pyarrow as pa
         import pyarrow.json as pajson
 
+        bounds.check_depth(block, self._source.name)
         parse = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error" if exact else "infer")
         read = pajson.ReadOptions(use_threads=False, block_size=len(block) + 1)
         try:

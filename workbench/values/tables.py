@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from workbench.core.errors import InputError
+from workbench.core.errors import InputError, WorkbenchError
+from workbench.values import bounds
 
 
 class _Format(NamedTuple):
-    frame: Callable[[BinaryIO], Any]
-    table: Callable[[BinaryIO], Any]
+    """How a format is read: each takes the open file, and its name for what it says."""
+
+    frame: Callable[[BinaryIO, str], Any]
+    table: Callable[[BinaryIO, str], Any]
 
 
 def read_frame(path: Path, name: str) -> Any:
@@ -33,7 +36,7 @@ def read_frame(path: Path, name: str) -> Any:
     Raises
     ------
     InputError
-        If the extension isn't known, or the file is damaged.
+        If the extension isn't known, or the file is damaged; `InputTooLarge` if it takes more memory than there is.
     """
     return _read(path, name, lambda format_: format_.frame)
 
@@ -43,7 +46,7 @@ def read_table(path: Path, name: str) -> Any:
     return _read(path, name, lambda format_: format_.table)
 
 
-def _read(path: Path, name: str, choose: Callable[[_Format], Callable[[BinaryIO], Any]]) -> Any:
+def _read(path: Path, name: str, choose: Callable[[_Format], Callable[[BinaryIO, str], Any]]) -> Any:
     lower = name.lower()
     zipped = lower.endswith(".gz")
     extension = Path(lower.removesuffix(".gz")).suffix
@@ -54,7 +57,10 @@ def _read(path: Path, name: str, choose: Callable[[_Format], Callable[[BinaryIO]
             f"{', '.join(_TEXT)} also with .gz. Rename the file"
         )
     with _explained(path, name, zipped), _opened(path, zipped) as file:
-        return choose(format_)(file)
+        if extension not in _TEXT:
+            return choose(format_)(file, name)
+        with bounds.bounded_text(file, name, zipped=zipped) as text:
+            return choose(format_)(text, name)
 
 
 @contextlib.contextmanager
@@ -71,6 +77,12 @@ def _explained(path: Path, name: str, zipped: bool) -> Iterator[None]:
 
     try:
         yield
+    except WorkbenchError:
+        raise
+    except (MemoryError, pa.ArrowCapacityError) as error:  # Arrow's and numpy's among them
+        raise bounds.too_large(name) from error
+    except RecursionError:
+        raise bounds.nested(name) from None
     except pd.errors.EmptyDataError:
         raise InputError(f"{name} is empty: there is no header to name the columns. Write the file again") from None
     except pd.errors.ParserWarning as error:
@@ -78,6 +90,8 @@ def _explained(path: Path, name: str, zipped: bool) -> Iterator[None]:
             f"{name}: a row has more fields than the header names. Correct the row, or name the columns"
         ) from error
     except pd.errors.ParserError as error:
+        if "out of memory" in str(error):
+            raise bounds.too_large(name) from error
         raise InputError(_bad_row(name, str(error))) from error
     except UnicodeDecodeError as error:
         raise InputError(
@@ -98,6 +112,8 @@ def _explained(path: Path, name: str, zipped: bool) -> Iterator[None]:
         line = _bad_json_line(path, zipped) if ".jsonl" in name.lower() else None
         where = f"{name}, line {line}" if line else name
         raise InputError(f"{where}: {error}. Correct it, or get the file again") from error
+    except Exception as error:  # what a hostile file says of itself makes the libraries raise whatever they like
+        raise InputError(_bad_row(name, f"{type(error).__name__}: {error}")) from error
 
 
 def _bad_row(name: str, text: str) -> str:
@@ -121,7 +137,7 @@ def _bad_json_line(path: Path, zipped: bool) -> int | None:
         for number, line in enumerate(file, 1):
             try:
                 json.loads(line) if line.strip() else None
-            except ValueError:
+            except (ValueError, RecursionError):
                 return number
     return None
 
@@ -129,98 +145,125 @@ def _bad_json_line(path: Path, zipped: bool) -> int | None:
 # --- the formats ------------------------------------------------------------------------------------
 
 
-def _csv_frame(file: BinaryIO) -> Any:
+def _csv_frame(file: BinaryIO, name: str) -> Any:
     import pandas as pd
 
+    bounds.check_header(file, b",", name)
     # Rows longer than the header are an error; left to itself, pandas would take their first fields for an index.
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(file, index_col=False)
 
 
-def _csv_table(file: BinaryIO) -> Any:
-    return _arrow_csv(file, ",")
+def _csv_table(file: BinaryIO, name: str) -> Any:
+    return _arrow_csv(file, name, ",")
 
 
-def _tsv_frame(file: BinaryIO) -> Any:
+def _tsv_frame(file: BinaryIO, name: str) -> Any:
     import pandas as pd
 
+    bounds.check_header(file, b"\t", name)
     return pd.read_csv(file, sep="\t")
 
 
-def _tsv_table(file: BinaryIO) -> Any:
-    return _arrow_csv(file, "\t")
+def _tsv_table(file: BinaryIO, name: str) -> Any:
+    return _arrow_csv(file, name, "\t")
 
 
-def _arrow_csv(file: BinaryIO, separator: str) -> Any:
+def _arrow_csv(file: BinaryIO, name: str, separator: str) -> Any:
     import pyarrow as pa
     import pyarrow.csv
 
+    bounds.check_header(file, separator.encode(), name)
     options = pyarrow.csv.ParseOptions(delimiter=separator)
     try:
         table = pyarrow.csv.read_csv(file, parse_options=options)
-    except pa.ArrowInvalid:  # once more, one row after the other, which tells the bad one's number
+    except pa.ArrowInvalid:  # once more, one row after the other, which tells the bad one's number; lines may be long
         file.seek(0)
-        return pyarrow.csv.read_csv(file, pyarrow.csv.ReadOptions(use_threads=False), options)
+        slowly = pyarrow.csv.ReadOptions(use_threads=False, block_size=bounds.LINE)
+        table = pyarrow.csv.read_csv(file, slowly, options)
     for field in table.schema:
         if pa.types.is_binary(field.type):
             raise ValueError(f"the column {field.name!r} is not UTF-8, so that it can't be read as text")
     return table
 
 
-def _jsonl_frame(file: BinaryIO) -> Any:
+def _jsonl_frame(file: BinaryIO, name: str) -> Any:
     import pandas as pd
 
     return pd.read_json(file, lines=True)
 
 
-def _jsonl_table(file: BinaryIO) -> Any:
+def _jsonl_table(file: BinaryIO, name: str) -> Any:
     import pyarrow.json
 
+    for block in bounds.line_blocks(file):
+        bounds.check_depth(block, name)
+    file.seek(0)
     return pyarrow.json.read_json(file)
 
 
-def _json_frame(file: BinaryIO) -> Any:
+def _json_frame(file: BinaryIO, name: str) -> Any:
     import pandas as pd
 
     return pd.read_json(file, orient="records")
 
 
-def _json_table(file: BinaryIO) -> Any:
+def _json_table(file: BinaryIO, name: str) -> Any:
     import pyarrow as pa
 
     rows = json.load(file)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("it isn't a list of records: [{…}, {…}]")
-    return pa.Table.from_pylist(rows)
+    names = dict.fromkeys(column for row in rows for column in row)  # of all rows: Arrow goes by the first one's
+    bounds.check_columns(len(names), name)
+    bounds.check_rows(name, len(rows), pa.schema([(column, pa.int64()) for column in names]))
+    return pa.table({column: [row.get(column) for row in rows] for column in names})
 
 
-def _parquet_frame(file: BinaryIO) -> Any:
+def _parquet_frame(file: BinaryIO, name: str) -> Any:
     import pandas as pd
 
+    _check_parquet(file, name)
     return pd.read_parquet(file, engine="pyarrow")
 
 
-def _parquet_table(file: BinaryIO) -> Any:
+def _parquet_table(file: BinaryIO, name: str) -> Any:
     import pyarrow.parquet
 
+    _check_parquet(file, name)
     return pyarrow.parquet.ParquetFile(file).read()
 
 
-def _arrow_table(file: BinaryIO) -> Any:
+def _check_parquet(file: BinaryIO, name: str) -> None:
+    import pyarrow.parquet
+
+    parquet = pyarrow.parquet.ParquetFile(file)
+    bounds.check_rows(name, parquet.metadata.num_rows, parquet.schema_arrow)
+    file.seek(0)
+
+
+def _arrow_table(file: BinaryIO, name: str) -> Any:
     import pyarrow as pa
     import pyarrow.feather
 
-    if file.read(6) in (b"ARROW1", b"FEA1"):
-        file.seek(0)
-        return pyarrow.feather.read_table(file)
+    magic = file.read(6)
     file.seek(0)
-    with pa.ipc.open_stream(file) as reader:
-        return reader.read_all()
+    if magic.startswith(b"FEA1"):
+        raise InputError(f"{name} is Feather version 1: write it again with today's pandas or pyarrow")
+    if magic == b"ARROW1":
+        table = pyarrow.feather.read_table(file)
+    else:
+        with pa.ipc.open_stream(file) as reader:
+            table = reader.read_all()
+    table.validate(full=True)  # an offset that leads out of its buffer would crash whoever follows it
+    return table
 
 
-def _arrow_frame(file: BinaryIO) -> Any:
-    return _arrow_table(file).to_pandas()
+def _arrow_frame(file: BinaryIO, name: str) -> Any:
+    table = _arrow_table(file, name)
+    bounds.check_rows(name, table.num_rows, table.schema)
+    return table.to_pandas()
 
 
 _CSV, _TSV = _Format(_csv_frame, _csv_table), _Format(_tsv_frame, _tsv_table)

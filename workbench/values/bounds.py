@@ -1,0 +1,221 @@
+"""What reading a table may cost, held against what there is before it is spent.
+
+A slot's memory limit ends whatever slips through: these bounds are there so that a small file that unfolds into a large
+table is refused at once, by its name, and with what to do instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import re
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from workbench.core.errors import InputError, InputTooLarge
+from workbench.values.refs import size_text
+
+COLUMNS = 100_000
+"""Columns a table of text may have: each costs its reader some kilobytes, whatever is in it."""
+LINE = 64 << 20
+"""Bytes a line of text may have: its reader holds all of it."""
+DEPTH = 500
+"""How deep JSON may be nested: some thousands of levels are more than Arrow's reader has stack for."""
+SMALLEST_CELL = 0.25
+"""Bytes in memory to a byte of text, where text is at its longest: numbers of thirty digits."""
+
+
+def room() -> int:
+    """Return the bytes of memory this process may still take: up to its own limit, and of what the host has left."""
+    bytes_left = _kilobytes("/proc/meminfo", "MemAvailable") or 1 << 62
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit != resource.RLIM_INFINITY:
+        bytes_left = min(bytes_left, limit - _kilobytes("/proc/self/status", "VmData"))
+    return max(0, bytes_left)
+
+
+def _limit() -> int:
+    """Return the bytes of memory this process may take at all."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return limit if limit != resource.RLIM_INFINITY else _kilobytes("/proc/meminfo", "MemTotal")
+
+
+def _kilobytes(path: str, name: str) -> int:
+    """Return a size that the kernel tells, in bytes; 0 where it doesn't."""
+    with contextlib.suppress(OSError):
+        for line in Path(path).read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def too_large(name: str, what: str = "it") -> InputTooLarge:
+    """Make the error for what doesn't fit."""
+    return InputTooLarge(
+        f"{name}: {what} doesn't fit into the memory this process may use ({size_text(_limit())}). Convert, filter or "
+        "aggregate it without loading it whole (convert.table, data.sql), give the task a part of it, or the worker a "
+        "higher --memory-limit"
+    )
+
+
+# --- tables that say how large they are -------------------------------------------------------------
+
+
+def check_rows(name: str, rows: int, schema: Any) -> None:
+    """Refuse a table whose rows, each at its smallest, take more memory than there is.
+
+    Parameters
+    ----------
+    name
+        For the message.
+    rows
+        As many as it says to have: runs and dictionaries hold hundreds of millions in a megabyte.
+    schema
+        Its `pyarrow.Schema`.
+
+    Raises
+    ------
+    InputTooLarge
+        If it won't fit.
+    """
+    size = rows * sum(_width(field.type) for field in schema)
+    if size > room():
+        columns = f"{len(schema):,} column{'s' if len(schema) != 1 else ''}"
+        raise too_large(name, f"a table of {rows:,} rows and {columns}, at least {size_text(size)},")
+
+
+def _width(kind: Any) -> float:
+    """Return the least bytes that one value takes."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _width(kind.index_type)
+    if pa.types.is_struct(kind):
+        return sum(_width(kind.field(index).type) for index in range(kind.num_fields))
+    try:
+        return float(kind.bit_width / 8)
+    except ValueError:  # as long as its values are; its offset at least
+        return 4.0
+
+
+# --- text -------------------------------------------------------------------------------------------
+
+
+class BoundedText(io.RawIOBase):
+    """A file of text that ends with an error where a line, or all of it, is larger than any reader could hold.
+
+    Parameters
+    ----------
+    file
+        Read from; closed by whoever opened it.
+    name
+        For the message.
+    zipped
+        Whether it unfolds while it is read, so that its size says nothing.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, *, zipped: bool) -> None:
+        self._file = file
+        self._name = name
+        self._zipped = zipped
+        self._limit = int(room() / SMALLEST_CELL)
+        self._read = self._line = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go elsewhere: what was read counts no more."""
+        self._read = self._line = 0
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return where it is."""
+        return self._file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        """Read, and count."""
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self._read += len(data)
+        newline = data.rfind(b"\n")
+        self._line = self._line + len(data) if newline < 0 else len(data) - newline - 1
+        if self._line > LINE:
+            raise InputTooLarge(
+                f"{self._name}: a line of it is longer than {size_text(LINE)}. It is not a table, or its lines don't "
+                "end in newlines: write it again"
+            )
+        if self._read > self._limit:
+            raise too_large(
+                self._name,
+                f"it {'unzips to' if self._zipped else 'is'} more than {size_text(self._limit)} of text, which",
+            )
+        return len(data)
+
+
+def bounded_text(file: BinaryIO, name: str, *, zipped: bool) -> io.BufferedReader:
+    """Read text within bounds: see `BoundedText`."""
+    return io.BufferedReader(BoundedText(file, name, zipped=zipped), 1 << 18)
+
+
+def check_header(file: BinaryIO, separator: bytes, name: str) -> None:
+    """Refuse text whose first line names more columns than a reader can take; the file is left at its beginning."""
+    columns = file.readline().count(separator) + 1
+    file.seek(0)
+    check_columns(columns, name)
+
+
+def check_columns(columns: int, name: str) -> None:
+    """Refuse more columns than `COLUMNS`."""
+    if columns > COLUMNS:
+        raise InputTooLarge(
+            f"{name} has {columns:,} columns, and a table of text may have {COLUMNS:,}. Write it with a row for each "
+            "value instead of a column, or as Parquet"
+        )
+
+
+def check_depth(lines: bytes, name: str) -> None:
+    """Refuse lines of JSON that are nested so deeply that a reader in C++, Arrow's, would overrun the stack.
+
+    Parameters
+    ----------
+    lines
+        Whole ones. They needn't be JSON: its reader says where they are wrong.
+    name
+        For the message.
+
+    Raises
+    ------
+    InputError
+        If one goes deeper than `DEPTH`.
+    """
+    for line in lines.split(b"\n"):  # at nothing else: a carriage return may stand between two brackets
+        if len(line) > DEPTH and line.count(b"[") + line.count(b"{") > DEPTH and _depth(line) > DEPTH:
+            raise nested(name)
+
+
+def _depth(line: bytes) -> int:
+    brackets = re.findall(rb"[\[\]{}]", _STRING.sub(b"", line))
+    return max(itertools.accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+
+
+def nested(name: str) -> InputError:
+    """Make the error for what is nested too deeply."""
+    return InputError(f"{name} is nested too deeply to be a table: no row of one goes so deep. Get the file again")
+
+
+def line_blocks(file: BinaryIO, size: int = 4 << 20) -> Iterator[bytes]:
+    """Yield blocks of whole lines."""
+    while block := file.read(size):
+        yield block + file.readline()
