@@ -7,6 +7,7 @@ without being loaded whole.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import gzip
 import io
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn, Protocol
 
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context
+from workbench.values import bounds
 
 TableFormat = Literal["csv", "tsv", "jsonl", "json", "parquet", "feather", "arrow", "orc", "xlsx"]
 Compression = Literal["none", "gzip", "zstd", "bz2", "snappy", "lz4", "brotli", "zlib"]
@@ -165,8 +167,10 @@ def types_of(column_types: dict[str, str] | None) -> dict[str, Any]:
 
 def check_names(names: list[str], source: Source) -> None:
     """Raise `InputError` if a column's name occurs twice, which most formats and pandas can't hold."""
+    if source.format in TEXT:
+        bounds.check_columns(len(names), source.name)
     if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in collections.Counter(names).items() if count > 1)
         raise InputError(
             f"{source.name}: the column names {', '.join(map(repr, twice[:5]))} occur more than once. Rename them"
         )

@@ -164,7 +164,8 @@ def _image_from_wire(value: object, files: Files) -> object:
     if isinstance(value, bytes):
         return images.load(BytesIO(value), f"the image ({len(value)} bytes)")
     ref = _reference(value, files)
-    return images.load(files.local_path(ref), ref.name)
+    with files.pinned(ref) as path:
+        return images.load(path, ref.name)
 
 
 def _frame_from_wire(value: object, files: Files) -> object:
@@ -173,7 +174,8 @@ def _frame_from_wire(value: object, files: Files) -> object:
     if _is(value, "pyarrow", "Table"):
         return value.to_pandas()  # type: ignore[attr-defined]
     ref = _reference(value, files)
-    return tables.read_frame(files.local_path(ref), ref.name)
+    with files.pinned(ref) as path:
+        return tables.read_frame(path, ref.name)
 
 
 def _table_from_wire(value: object, files: Files) -> object:
@@ -184,7 +186,8 @@ def _table_from_wire(value: object, files: Files) -> object:
 
         return pa.Table.from_pandas(value)
     ref = _reference(value, files)
-    return tables.read_table(files.local_path(ref), ref.name)
+    with files.pinned(ref) as path:
+        return tables.read_table(path, ref.name)
 
 
 def _file_from_wire(value: object, files: Files) -> object:

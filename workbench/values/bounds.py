@@ -24,8 +24,7 @@ LINE = 64 << 20
 """Bytes a line of text may have: its reader holds all of it."""
 DEPTH = 500
 """How deep JSON may be nested: some thousands of levels are more than Arrow's reader has stack for."""
-SMALLEST_CELL = 0.25
-"""Bytes in memory to a byte of text, where text is at its longest: numbers of thirty digits."""
+_STEP = 8 << 20  # bytes of text after which it is looked at what memory is left
 
 
 def room() -> int:
@@ -105,7 +104,10 @@ def _width(kind: Any) -> float:
 
 
 class BoundedText(io.RawIOBase):
-    """A file of text that ends with an error where a line, or all of it, is larger than any reader could hold.
+    """A file of text that ends with an error where a line, or all that is made of it, is too large to be held.
+
+    Arrow's CSV reader calls `abort` where memory runs out, and pandas speaks of a parser's error: so it isn't let come
+    to that, and nothing more is read once seven eighths of the memory are used.
 
     Parameters
     ----------
@@ -113,16 +115,13 @@ class BoundedText(io.RawIOBase):
         Read from; closed by whoever opened it.
     name
         For the message.
-    zipped
-        Whether it unfolds while it is read, so that its size says nothing.
     """
 
-    def __init__(self, file: BinaryIO, name: str, *, zipped: bool) -> None:
+    def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
         self._name = name
-        self._zipped = zipped
-        self._limit = int(room() / SMALLEST_CELL)
-        self._read = self._line = 0
+        self._reserve = room() // 8
+        self._read = self._line = self._looked = 0
 
     def readable(self) -> bool:
         """Return True."""
@@ -134,7 +133,7 @@ class BoundedText(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go elsewhere: what was read counts no more."""
-        self._read = self._line = 0
+        self._read = self._line = self._looked = 0
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -153,17 +152,16 @@ class BoundedText(io.RawIOBase):
                 f"{self._name}: a line of it is longer than {size_text(LINE)}. It is not a table, or its lines don't "
                 "end in newlines: write it again"
             )
-        if self._read > self._limit:
-            raise too_large(
-                self._name,
-                f"it {'unzips to' if self._zipped else 'is'} more than {size_text(self._limit)} of text, which",
-            )
+        if self._read > self._looked + _STEP:
+            self._looked = self._read
+            if room() < self._reserve:
+                raise too_large(self._name, f"it has more than {size_text(self._read)} of text, and what is made of it")
         return len(data)
 
 
-def bounded_text(file: BinaryIO, name: str, *, zipped: bool) -> io.BufferedReader:
+def bounded_text(file: BinaryIO, name: str) -> io.BufferedReader:
     """Read text within bounds: see `BoundedText`."""
-    return io.BufferedReader(BoundedText(file, name, zipped=zipped), 1 << 18)
+    return io.BufferedReader(BoundedText(file, name), 1 << 18)
 
 
 def check_header(file: BinaryIO, separator: bytes, name: str) -> None:

@@ -1,15 +1,18 @@
 """Which files a process can reach: the store, and what lies below the shared roots.
 
 The notebook turns paths into references, the worker turns references into paths. Every path is resolved before it is
-held against a root, so that neither `..` nor a symbolic link leads out of one.
+held against a root, so that neither `..` nor a symbolic link leads out of one; what is opened here is held against them
+once more when it is open, so that no link that was put there in between does either.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +20,10 @@ from workbench.core.errors import InputNotFound, InvalidArguments, PathRefused, 
 from workbench.values.refs import FileRef
 from workbench.values.store import Store, check_key
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*"
+_URL = re.compile(rf"(?:{_SCHEME}::)*{_SCHEME}:/|(?:{_SCHEME}::)+/")  # fsspec's chains, too: simplecache::s3://…
 _STORE = "store:"
+_LONGEST, _LONGEST_NAME = 4095, 255  # what Linux takes: beyond it, asking whether a file is there is an error
 
 
 class Files:
@@ -143,9 +148,7 @@ class Files:
                 "by itself: check the path's spelling there"
             )
         if not path.is_file():
-            raise InputNotFound(
-                f"{ref.uri} is not a regular file, as seen from {socket.gethostname()}: pass a file's path"
-            )
+            raise self._irregular(ref)
         if not os.access(path, os.R_OK):
             raise InputNotFound(
                 f"{ref.uri} can't be read by the worker on {socket.gethostname()}: give its user permission to"
@@ -153,8 +156,33 @@ class Files:
         return path
 
     def open(self, ref: FileRef) -> BinaryIO:
-        """Open a file for reading. Raises as `local_path` does."""
-        return self.local_path(ref).open("rb")
+        """Open a file for reading. Raises as `local_path` does, also where a link has been put in its way since."""
+        path = self.local_path(ref)
+        if ref.stored:
+            return path.open("rb")
+        try:  # a pipe must not be waited for, nor a link followed, that has taken the file's place
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise InputNotFound(f"{ref.uri} isn't there any more") from None
+        except OSError as error:
+            raise PathRefused(f"{ref.uri} has changed while it was opened: {error}") from error
+        file = os.fdopen(descriptor, "rb")
+        try:
+            self._check_opened(os.fstat(descriptor), path, ref)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    @contextlib.contextmanager
+    def pinned(self, ref: FileRef) -> Iterator[Path]:
+        """Lend a path of a file that leads to it whatever is done to its name meanwhile. Raises as `open` does.
+
+        It tells nothing of the name, and is good in this process only.
+        """
+        with self.open(ref) as file:
+            path = Path(f"/proc/self/fd/{file.fileno()}")
+            yield path if path.exists() else self.local_path(ref)  # elsewhere than on Linux
 
     def adopt(self, path: Path, name: str | None = None) -> FileRef:
         """Move a file that a task made into the store, and refer to it.
@@ -189,6 +217,8 @@ class Files:
             )
         if target.is_dir():
             raise PathRefused(f"{path} is a directory: name the file to write in it")
+        if target.exists() and not target.is_file():
+            raise PathRefused(f"{path} is a device, a pipe or a socket: name a file to write")
         return target
 
     def directory_path(self, path: str) -> Path:
@@ -213,12 +243,30 @@ class Files:
 
     # --- inside -------------------------------------------------------------------------------------
 
+    def _check_opened(self, opened: os.stat_result, path: Path, ref: FileRef) -> None:
+        """Hold an open file against the roots: it is what the path, resolved anew, leads to, or it is refused."""
+        if not stat.S_ISREG(opened.st_mode):
+            raise self._irregular(ref)
+        try:
+            now = os.stat(self._allowed(str(path)), follow_symlinks=False)  # noqa: PTH116 - Path.stat is the same
+        except FileNotFoundError:
+            raise InputNotFound(f"{ref.uri} isn't there any more") from None
+        if not os.path.samestat(opened, now):
+            raise PathRefused(f"{ref.uri} has changed while it was opened: submit the task again")
+
+    def _irregular(self, ref: FileRef) -> InputNotFound:
+        return InputNotFound(
+            f"{ref.uri} is not a regular file, as seen from {socket.gethostname()}: pass a file's path"
+        )
+
     def _allowed(self, text: str) -> Path:
         """Resolve a path and hold it against the roots. What is returned has no symbolic links left to be switched."""
         if not text.startswith("/") and (_URL.match(text) or not Path(text).is_absolute()):
             raise PathRefused(f"{text[:200]!r} is not an absolute path. Allowed are files below: {self._roots_text()}")
         if "\0" in text:
             raise PathRefused(f"{text[:200]!r} is not a path")
+        if len(text) > _LONGEST or any(len(os.fsencode(part)) > _LONGEST_NAME for part in text.split("/")):
+            raise PathRefused(f"{text[:200]!r}… is too long for a path")
         real = Path(os.path.realpath(text))
         for root in self.roots:
             if real.is_relative_to(os.path.realpath(root)):

@@ -59,7 +59,7 @@ def _read(path: Path, name: str, choose: Callable[[_Format], Callable[[BinaryIO,
     with _explained(path, name, zipped), _opened(path, zipped) as file:
         if extension not in _TEXT:
             return choose(format_)(file, name)
-        with bounds.bounded_text(file, name, zipped=zipped) as text:
+        with bounds.bounded_text(file, name) as text:
             return choose(format_)(text, name)
 
 

@@ -51,7 +51,6 @@ _SURROUNDINGS = frozenset(
 _HINTS = {
     "SoftTimeLimit": "give it longer with client.with_options(soft_timeout=…), or less to do",
     "MemoryError": "the slot's memory limit was reached: give the worker a higher --memory-limit, or less data at once",
-    "ArrowMemoryError": "the slot's memory limit was reached: give the worker a higher --memory-limit, or less data",
 }
 
 
@@ -67,12 +66,20 @@ def describe(error: BaseException) -> Failure:
         type=name,
         message=_fitting(_text(error)),
         traceback=_fitting(text),
-        hint=_HINTS.get(name, ""),
+        hint=_hint(error),
         bases=tuple(base.__name__ for base in type(error).__mro__[1:] if base not in _ROOTS),
         transient=_is_transient(error),
         asks="retry" if isinstance(asked, Retry) else "reject" if isinstance(asked, Reject) else "",
         retry_in=asked.delay if isinstance(asked, Retry) else None,
     )
+
+
+def _hint(error: BaseException) -> str:
+    """Return what to do next, by the name of the error or of what it derives from: libraries have their own of each."""
+    names = [base.__name__ for base in type(error).__mro__]
+    if WorkbenchError.__name__ in names:  # which says it itself
+        names = names[:1]
+    return next((_HINTS[name] for name in names if name in _HINTS), "")
 
 
 def _asked(error: BaseException) -> Retry | Reject | None:
