@@ -49,6 +49,10 @@ faults: setup-faults ## Provoke every fault and write what was measured into doc
 soak: setup-faults ## Only the last of them: ten minutes of tasks under random faults (ARGS="--soak-seconds 90 --soak-seed 7")
 	@$(BIN)/python -m pytest tests/faults/test_soak.py -m "" -s $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup-test ## Damage messages and values for a minute (ARGS="--seed 7"); ARGS=--atheris goes by coverage, if it is installed
+	@$(BIN)/python -W error -m tests.security.fuzz --seconds 60 $(ARGS)
+
 .PHONY: lint
 lint: setup-lint ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

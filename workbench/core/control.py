@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from workbench.core.messages import Attempt, Name, Replay
+from workbench.core.messages import Attempt, Name, Replay, read
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="order", omit_defaults=True):
@@ -53,9 +53,9 @@ _holding_decoder: msgspec.msgpack.Decoder[Holding] = msgspec.msgpack.Decoder(Hol
 
 def decode_order(body: bytes) -> AnyOrder:
     """Read an order; raise `msgspec.DecodeError` where `body` isn't one."""
-    return _order_decoder.decode(body)
+    return read(_order_decoder, body)
 
 
 def decode_holding(body: bytes) -> Holding:
     """Read the answer to `AskHolder`; raise `msgspec.DecodeError` where `body` isn't one."""
-    return _holding_decoder.decode(body)
+    return read(_holding_decoder, body)

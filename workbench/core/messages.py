@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ ClientName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{0,60}\Z")]
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 Attempt = Annotated[int, msgspec.Meta(ge=1, le=2_000_000)]
 Replay = Annotated[int, msgspec.Meta(ge=0, le=2_000_000)]
+T = TypeVar("T")
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=LONGEST)]
 
 
@@ -254,20 +255,25 @@ encode = _encoder.encode
 """Write a message as bytes."""
 
 
-def decode_task(body: bytes) -> Task:
-    """Read a task; raise `msgspec.DecodeError` (or its `ValidationError`) where `body` isn't one."""
+def read(decoder: msgspec.msgpack.Decoder[T], body: bytes) -> T:
+    """Read what came from elsewhere; raise `msgspec.DecodeError`, and nothing else, where it isn't what it should be.
+
+    Left to itself msgspec has errors of other kinds for nesting that is too deep, and for tags that aren't UTF-8.
+    """
     try:
-        return _task_decoder.decode(body)
+        return decoder.decode(body)
     except (RecursionError, UnicodeError) as error:
         raise msgspec.DecodeError(str(error)) from error
+
+
+def decode_task(body: bytes) -> Task:
+    """Read a task; raise `msgspec.DecodeError` (or its `ValidationError`) where `body` isn't one."""
+    return read(_task_decoder, body)
 
 
 def decode(body: bytes) -> Task | Event:
     """Read a task or an event; raise `msgspec.DecodeError` where `body` is neither."""
-    try:
-        return _any_decoder.decode(body)
-    except (RecursionError, UnicodeError) as error:
-        raise msgspec.DecodeError(str(error)) from error
+    return read(_any_decoder, body)
 
 
 def utcnow() -> datetime:

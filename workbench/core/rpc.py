@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from workbench.core.messages import OperationSpec, TaskFinished, Time
+from workbench.core.messages import OperationSpec, TaskFinished, Time, read
 from workbench.core.states import State, TaskRecord
 
 
@@ -227,15 +227,9 @@ encode = _encoder.encode
 
 def decode_request(body: bytes) -> AnyRequest:
     """Read a request; raise `msgspec.DecodeError` where `body` isn't one."""
-    try:
-        return _request_decoder.decode(body)
-    except (RecursionError, UnicodeError) as error:
-        raise msgspec.DecodeError(str(error)) from error
+    return read(_request_decoder, body)
 
 
 def decode_answer(body: bytes) -> AnyAnswer:
     """Read an answer; raise `msgspec.DecodeError` where `body` isn't one."""
-    try:
-        return _answer_decoder.decode(body)
-    except (RecursionError, UnicodeError) as error:
-        raise msgspec.DecodeError(str(error)) from error
+    return read(_answer_decoder, body)

@@ -65,7 +65,10 @@ def _checked(header: Any, left: int) -> tuple[Any, tuple[int, ...], bool, int]:
     text, shape, fortran = header
     if not isinstance(text, str) or len(text) > 10_000 or len(shape) > 64:
         raise InputError("it is not an array")
-    dtype = np.lib.format.descr_to_dtype(ast.literal_eval(text))
+    try:
+        dtype = np.lib.format.descr_to_dtype(ast.literal_eval(text))
+    except (MemoryError, RecursionError):  # the parser's, of nesting
+        raise InputError("it is not an array") from None
     if dtype.hasobject or not all(isinstance(length, int) and length >= 0 for length in shape):
         raise InputError("it is not an array")
     count = math.prod(shape)

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from workbench.core.messages import Failure, OperationSpec, Status
+from workbench.core.messages import Failure, OperationSpec, Status, read
 from workbench.core.settings import Settings
 
 _LENGTH = struct.Struct("!I")
@@ -83,8 +83,8 @@ _order_decoder = msgspec.msgpack.Decoder(Order)
 
 
 def decode(frame: bytes) -> Said:
-    """Read what a child says."""
-    return _decoder.decode(frame)
+    """Read what a child says; raise `msgspec.DecodeError` where `frame` isn't anything that it may say."""
+    return read(_decoder, frame)
 
 
 def pack(payload: bytes, kind: bytes = b"") -> bytes:

@@ -1,0 +1,181 @@
+"""Tables from hostile files: refused in bounded time and memory, with an error that says what, and what to do."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.orc
+import pytest
+
+from tests.security import hostile_tables
+from tests.security.limits import tried
+from workbench.core.errors import InputError
+from workbench.values import bounds, tables
+
+SECONDS = 20.0  # of processor time; most take less than one
+
+Maker = Callable[[Path], Path]
+CURE = "Convert, filter or aggregate it without loading it whole"
+
+CASES: list[tuple[Maker, str, str]] = [
+    (
+        hostile_tables.parquet_of_many_rows,
+        "InputTooLarge",
+        "rows.parquet: a table of 200,000,000 rows and 1 column, at least 1.6 GB, doesn't fit into the memory",
+    ),
+    (hostile_tables.parquet_of_one_long_text, "InputTooLarge", "texts.parquet: it doesn't fit into the memory"),
+    (
+        hostile_tables.parquet_whose_footer_is_longer_than_itself,
+        "InputError",
+        "footer.parquet: Parquet file size is 112 bytes, smaller than the size reported by footer's (2147483632bytes)",
+    ),
+    (
+        hostile_tables.parquet_whose_footer_claims_a_billion_columns,
+        "InputError",
+        "thrift.parquet: Couldn't deserialize thrift",
+    ),
+    (hostile_tables.feather_of_many_rows, "InputTooLarge", "rows.feather: it doesn't fit into the memory"),
+    (
+        hostile_tables.feather_whose_offsets_lead_out,
+        "InputError",
+        "offsets.feather: Column 0: In chunk 0: Invalid: Length spanned by binary offsets (1073741824) larger than",
+    ),
+    (hostile_tables.feather_whose_categories_are_not_there, "InputError", "codes.feather: Column 0: In chunk 0: "),
+    (hostile_tables.arrow_whose_metadata_is_absurdly_long, "InputTooLarge", "metadata.arrow: it doesn't fit"),
+    (
+        hostile_tables.zipped_endless_line,
+        "InputTooLarge",
+        "line.csv.gz: a line of it is longer than 67.1 MB. It is not a table, or its lines don't end in newlines",
+    ),
+    (
+        hostile_tables.csv_of_a_million_columns,
+        "InputTooLarge",
+        "columns.csv has 1,000,000 columns, and a table of text may have 100,000. Write it with a row for each value",
+    ),
+    (hostile_tables.zipped_zeros, "InputTooLarge", "zeros.csv.gz: it"),
+    (hostile_tables.lines_of_a_key_each, "InputTooLarge", "keys.jsonl: it doesn't fit into the memory"),
+    (
+        lambda directory: hostile_tables.lines_of_a_key_each(directory, "keys.json"),
+        "InputTooLarge",
+        "doesn't fit into the memory",
+    ),
+    (hostile_tables.nested_json, "InputError", "deep.json"),
+    (hostile_tables.nested_lines, "InputError", "deep.jsonl"),
+    (lambda directory: hostile_tables.nested_lines(directory, '{"a":', "}"), "InputError", "deep.jsonl"),
+    (hostile_tables.unclosed_json, "InputError", "open.json"),
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Maker], Path]:
+    """Make a file once for all tests that want it."""
+    return functools.cache(lambda make: make(tmp_path_factory.mktemp("made")))
+
+
+Made = Callable[[Maker], Path]
+
+
+@pytest.mark.parametrize("kind", ["frame", "table"])
+@pytest.mark.parametrize(("make", "error", "words"), CASES)
+def test_a_hostile_file_is_refused_by_its_name_in_bounded_time_and_memory(
+    make: Maker, error: str, words: str, kind: str, made: Made
+) -> None:
+    path = made(make)
+    assert path.stat().st_size < 12_000_000
+    went = tried(f"tables.read_{kind}(Path(PATH), Path(PATH).name)", PATH=path)
+    assert (went.how, went.kind) == ("raised", error), went
+    assert words in went.text, went
+    assert went.text.startswith(path.name), went
+    assert error != "InputTooLarge" or CURE in went.text or "Write it" in went.text or "write it again" in went.text
+    assert went.seconds < SECONDS, went
+
+
+@pytest.mark.parametrize("to", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (hostile_tables.parquet_of_one_long_text, "ArrowMemoryError", "failed"),
+        (hostile_tables.feather_of_many_rows, "ArrowMemoryError", "failed"),
+        (hostile_tables.feather_whose_offsets_lead_out, "InputError", "offsets.feather: "),
+        (hostile_tables.feather_whose_categories_are_not_there, "InputError", "codes.feather: "),
+        (hostile_tables.zipped_endless_line, "InputError", "line.csv.gz: "),
+        (hostile_tables.csv_of_a_million_columns, "InputTooLarge", "columns.csv has 1,000,000 columns"),
+        (hostile_tables.csv_of_one_name_for_all_columns, "InputError", "names.csv: the column names 'c' occur more"),
+        (hostile_tables.nested_lines, "InputError", "deep.jsonl is nested too deeply to be a table"),
+        (hostile_tables.lines_of_a_key_each, "ArrowMemoryError", "failed"),
+    ],
+)
+def test_converting_a_hostile_file_ends_in_an_error_and_not_in_the_slots_death(
+    make: Maker, error: str, words: str, to: str, made: Made
+) -> None:
+    path = made(make)
+    went = tried(f"registry.get('convert.table').function(FileRef(PATH, Path(PATH).name), {to!r})", PATH=path)
+    assert (went.how, went.kind) == ("raised", error), went
+    assert words in went.text, went
+    assert went.seconds < SECONDS, went
+
+
+def test_two_hundred_million_rows_in_a_megabyte_are_converted_in_bounded_memory_where_there_is_no_need_to_hold_them(
+    tmp_path: Path,
+) -> None:
+    path = hostile_tables.parquet_of_many_rows(tmp_path, 20_000_000)
+    went = tried(
+        "registry.get('convert.table').function(FileRef(PATH, Path(PATH).name), 'parquet').stat().st_size",
+        PATH=path,
+        megabytes=300,
+    )
+    assert went.how == "returned", went
+
+
+def test_a_file_cut_short_anywhere_is_an_error_that_names_it(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": range(1000), "b": [f"text {n}" for n in range(1000)]})
+    frame.to_parquet(tmp_path / "whole.parquet")
+    frame.to_feather(tmp_path / "whole.feather")
+    for whole in (tmp_path / "whole.parquet", tmp_path / "whole.feather"):
+        data = whole.read_bytes()
+        for length in (0, 3, 4, 8, 12, 100, len(data) // 2, len(data) - 9, len(data) - 1):
+            cut = tmp_path / f"cut{whole.suffix}"
+            cut.write_bytes(data[:length])
+            for read in (tables.read_frame, tables.read_table):
+                with pytest.raises(InputError, match=r"^cut\."):
+                    read(cut, cut.name)
+
+
+def test_an_orc_file_cut_short_is_an_error_of_arrows_and_no_crash(tmp_path: Path) -> None:
+    pyarrow.orc.write_table(pa.table({"a": range(1000), "b": [f"text {n}" for n in range(1000)]}), tmp_path / "a.orc")
+    data = (tmp_path / "a.orc").read_bytes()
+    for length in (3, 100, len(data) // 2, len(data) - 1):
+        (tmp_path / "cut.orc").write_bytes(data[:length])
+        went = tried("pyarrow.orc.read_table(PATH).num_rows", PATH=tmp_path / "cut.orc")
+        assert went.how == "raised", (length, went)
+
+
+# --- what isn't hostile -----------------------------------------------------------------------------
+
+
+def test_a_long_line_and_many_columns_within_the_bounds_are_read(tmp_path: Path) -> None:
+    long, wide, nested = tmp_path / "long.csv", tmp_path / "wide.csv", tmp_path / "nested.jsonl"
+    long.write_text("a,b\n1," + "x" * 3_000_000 + "\n")
+    wide.write_text(",".join(f"c{n}" for n in range(2000)) + "\n" + ",".join(["1"] * 2000) + "\n")
+    nested.write_text('{"a": "' + "[" * 5000 + '"}\n{"a": "b"}\n')
+    for read in (tables.read_frame, tables.read_table):
+        assert read(long, "long.csv").shape == (1, 2)
+        assert read(wide, "wide.csv").shape == (1, 2000)
+        assert read(nested, "nested.jsonl").shape == (2, 1)
+
+
+def test_records_of_json_keep_the_columns_that_the_first_one_lacks(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"a": 1}, {"a": 2, "b": "x"}]')
+    assert tables.read_table(tmp_path / "a.json", "a.json").to_pydict() == {"a": [1, 2], "b": [None, "x"]}
+
+
+def test_brackets_in_strings_and_unbalanced_ones_do_not_count_as_depth() -> None:
+    bounds.check_depth(b'{"a": "' + b"[" * 10_000 + b'\\"[[["}\n' * 2, "x")
+    bounds.check_depth(b"[]" * 10_000, "x")
+    for deep in (b"[" * 10_000, b'{"a":' * 10_000, b"[\r" * 10_000, b'"unclosed\n' + b"[" * 10_000):
+        with pytest.raises(InputError, match="nested too deeply"):
+            bounds.check_depth(deep, "x")
