@@ -1,0 +1,172 @@
+"""A real slot with a memory limit: what asks for more ends in a clean error, and the slot goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.integration.test_slots import Audience, report_of, start, task
+from tests.security import hostile_tables
+from tests.support import until
+from workbench.core.messages import Status
+from workbench.core.settings import Settings
+from workbench.worker import slots, wire
+from workbench.worker.slots import Slot
+
+OPERATIONS = ("tests.integration.user_operations", "tests.security.hungry_operations")
+LIMIT = 400 << 20
+
+Scene = Callable[[Slot, Audience], Awaitable[None]]
+
+
+def play(directory: Path, scene: Scene) -> None:
+    """Let a slot of 400 MiB play a scene; its root is `directory/root`."""
+
+    async def run() -> None:
+        audience = Audience()
+        (directory / "root").mkdir()
+        config = wire.ChildConfig(
+            settings=Settings(
+                broker_url="amqp://nowhere/", store=str(directory / "store"), roots=(str(directory / "root"),)
+            ),
+            include=OPERATIONS,
+            scratch=str(directory / "scratch"),
+            memory_limit=LIMIT,
+        )
+        slot = Slot(1, config, audience, slots.context(OPERATIONS))
+        await slot.start()
+        try:
+            await scene(slot, audience)
+        finally:
+            await slot.stop()
+
+    asyncio.run(run())
+
+
+async def failure_of(slot: Slot, audience: Audience, operation: str, *args: object) -> tuple[str, str, str]:
+    report = await report_of(slot, audience, task(operation, *args))
+    assert report.status is Status.FAILED, report
+    assert report.failure is not None
+    return report.failure.type, report.failure.message, report.failure.hint
+
+
+async def goes_on(slot: Slot, audience: Audience, pid: int | None) -> None:
+    """The very same process still works."""
+    report = await report_of(slot, audience, task("text.wordcount", "a b c"))
+    assert (report.status, slot.pid, audience.deaths) == (Status.SUCCEEDED, pid, [])
+
+
+def test_whichever_library_asks_for_too_much_the_error_is_clean_and_the_slot_survives(tmp_path: Path) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        await until(lambda: audience.ready)
+        pid = slot.pid
+        for library, error in (
+            ("numpy", "_ArrayMemoryError"),
+            ("numpybits", "_ArrayMemoryError"),
+            ("pandas", "_ArrayMemoryError"),
+            ("pyarrow", "ArrowMemoryError"),
+            ("pillow", "MemoryError"),
+            ("python", "MemoryError"),
+        ):
+            kind, _, hint = await failure_of(slot, audience, f"hungry.{library}")
+            assert kind in (error, "MemoryError"), library
+            assert "the slot's memory limit was reached: give the worker a higher --memory-limit" in hint, library
+            await goes_on(slot, audience, pid)
+
+    play(tmp_path, scene)
+
+
+def test_memory_that_the_kernels_limit_does_not_count_ends_the_process_and_another_takes_its_place(
+    tmp_path: Path,
+) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        await start(slot, audience, task("hungry.mapped", 900))
+
+        def seen() -> bool:
+            slot.check_memory()  # as the worker does every second
+            return bool(audience.deaths)
+
+        await until(seen)
+        failure, _ = audience.deaths[0]
+        assert failure.type == "MemoryLimitExceeded"
+        assert "more than the slot's limit of 400 MiB, and was killed" in failure.message
+        assert "give the worker a higher --memory-limit" in failure.hint
+        assert not failure.transient
+        before = len(audience.ready)
+        await slot.restart()
+        await until(lambda: len(audience.ready) > before)
+        report = await report_of(slot, audience, task("text.wordcount", "a b c"))
+        assert report.status is Status.SUCCEEDED
+
+    play(tmp_path, scene)
+
+
+def test_hostile_tables_leave_the_slot_that_was_given_them_alive(tmp_path: Path) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        await until(lambda: audience.ready)
+        pid, root = slot.pid, tmp_path / "root"
+        for make, operation, error in (
+            (hostile_tables.parquet_of_one_long_text, "data.describe", "InputTooLarge"),
+            (hostile_tables.feather_of_many_rows, "data.describe", "InputTooLarge"),
+            (hostile_tables.feather_whose_offsets_lead_out, "data.describe", "InputError"),
+            (hostile_tables.zipped_endless_line, "data.describe", "InputTooLarge"),
+            (hostile_tables.zipped_zeros, "data.describe", "InputTooLarge"),
+        ):
+            path = make(root)
+            kind, message, _ = await failure_of(slot, audience, operation, str(path))
+            assert (kind, path.name in message) == (error, True), (kind, message)
+            await goes_on(slot, audience, pid)
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("text", ["/etc/passwd", "http://169.254.169.254/latest", "simplecache::file:///etc/passwd"])
+def test_a_path_that_a_producer_wrote_by_hand_is_refused_by_the_slot(text: str, tmp_path: Path) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        for operation, *args in (
+            ("data.describe", text),
+            ("convert.table", text, "csv"),
+            ("convert.image", text, "png"),
+        ):
+            kind, message, _ = await failure_of(slot, audience, operation, *args)
+            assert kind == "PathRefused"
+            assert text in message
+            assert str(tmp_path / "root") in message
+
+    play(tmp_path, scene)
+
+
+def test_an_operation_of_the_package_writes_nothing_outside_the_roots(tmp_path: Path) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        source = tmp_path / "root" / "a.csv"
+        source.write_text("x\n1\n")
+        (tmp_path / "root" / "link.csv").symlink_to(tmp_path / "outside.csv")
+        for output in (
+            tmp_path / "outside.csv",
+            tmp_path / "root" / "link.csv",
+            tmp_path / "root" / ".." / "outside.csv",
+        ):
+            kwargs = {"output": msgspec.Raw(msgspec.msgpack.encode(str(output)))}
+            each = msgspec.structs.replace(task("convert.table", str(source), "csv"), kwargs=kwargs)
+            report = await report_of(slot, audience, each)
+            assert report.failure is not None
+            assert report.failure.type == "PathRefused"
+            assert "lies outside what the worker on" in report.failure.message
+        assert not (tmp_path / "outside.csv").exists()
+
+    play(tmp_path, scene)
+
+
+def test_a_users_own_operation_is_trusted_code_and_writes_where_it_likes(tmp_path: Path) -> None:
+    """Roots say what arguments may name; they are no sandbox for code that the worker's owner has let in."""
+
+    async def scene(slot: Slot, audience: Audience) -> None:
+        report = await report_of(slot, audience, task("stray.writes", str(tmp_path / "outside.txt")))
+        assert report.status is Status.SUCCEEDED
+        assert (tmp_path / "outside.txt").read_text() == "here"
+
+    play(tmp_path, scene)
