@@ -44,6 +44,16 @@ def pyarrow() -> int:
     return len(pa.array(["x" * 1_000_000]).take(pa.array([0] * 2000)))
 
 
+@wb.operation("hungry.modest")
+def modest(megabytes: int) -> int:
+    """Let Arrow have a little, and NumPy the rest."""
+    import numpy as np
+    import pyarrow as pa
+
+    kept = pa.array(["a"]), np.ones(megabytes << 20, "u1")
+    return len(kept)
+
+
 @wb.operation("hungry.pillow")
 def pillow() -> int:
     """Make a picture of 4 gigabytes."""

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 _PROGRAM = """
-import resource, sys, time
+import os, resource, sys, time
+os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # as slots have it
 from pathlib import Path
 import numpy, pandas, pyarrow, pyarrow.csv, pyarrow.feather, pyarrow.json, pyarrow.orc, pyarrow.parquet
 from workbench.operations import registry

@@ -23,8 +23,8 @@ LIMIT = 400 << 20
 Scene = Callable[[Slot, Audience], Awaitable[None]]
 
 
-def play(directory: Path, scene: Scene) -> None:
-    """Let a slot of 400 MiB play a scene; its root is `directory/root`."""
+def play(directory: Path, scene: Scene, limit: int = LIMIT) -> None:
+    """Let a slot of so much memory play a scene; its root is `directory/root`."""
 
     async def run() -> None:
         audience = Audience()
@@ -35,7 +35,7 @@ def play(directory: Path, scene: Scene) -> None:
             ),
             include=OPERATIONS,
             scratch=str(directory / "scratch"),
-            memory_limit=LIMIT,
+            memory_limit=limit,
         )
         slot = Slot(1, config, audience, slots.context(OPERATIONS))
         await slot.start()
@@ -78,6 +78,14 @@ def test_whichever_library_asks_for_too_much_the_error_is_clean_and_the_slot_sur
             await goes_on(slot, audience, pid)
 
     play(tmp_path, scene)
+
+
+def test_what_arrows_allocator_reserves_is_not_taken_from_the_slots_limit(tmp_path: Path) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        report = await report_of(slot, audience, task("hungry.modest", 600))
+        assert report.status is Status.SUCCEEDED, report.failure
+
+    play(tmp_path, scene, limit=1200 << 20)
 
 
 def test_memory_that_the_kernels_limit_does_not_count_ends_the_process_and_another_takes_its_place(

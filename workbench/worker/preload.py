@@ -6,6 +6,10 @@ import os
 import signal
 from pathlib import Path
 
+# A slot's memory limit counts what is mapped, and Arrow's own allocator maps a gigabyte before it hands out a byte: of a
+# limit of 1 GB nothing would be left. Arrow reads this as it is imported.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
 import numpy  # noqa: F401
 import pandas  # noqa: F401
 import PIL.Image  # noqa: F401
