@@ -52,7 +52,6 @@ READS = [
     "SELECT * FROM frame",
     "SELECT * FROM data",
     "SELECT * FROM tables",
-    "SELECT * FROM which_secret('s3://x', 's3')",
     "SELECT * FROM json_execute_serialized_sql(json_serialize_sql('FROM read_text(''SECRET'')'))",
 ]
 

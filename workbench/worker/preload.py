@@ -6,8 +6,8 @@ import os
 import signal
 from pathlib import Path
 
-# A slot's memory limit counts what is mapped, and Arrow's own allocator maps a gigabyte before it hands out a byte: of a
-# limit of 1 GB nothing would be left. Arrow reads this as it is imported.
+# A slot's memory limit counts what is mapped, and Arrow's own allocator maps a gigabyte before it hands out a byte: a
+# limit of 1 GB would leave nothing. Arrow reads this as it is imported.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 import numpy  # noqa: F401
