@@ -27,7 +27,9 @@ Leaf = Callable[[str, object], object]
 """`leaf(kind, value)` returns the value as this end needs it; it raises `ValueError` where it doesn't fit."""
 
 ANY = TypeSpec("any")
-VALUE_KINDS = frozenset({"image", "frame", "series", "table", "array", "file", "path", "output", "directory"})
+VALUE_KINDS = frozenset(
+    {"image", "frame", "series", "table", "dataset", "array", "file", "path", "output", "directory"}
+)
 
 # Classes are told by where they live, so that looking at a signature loads no library.
 _VALUE_CLASSES = {
@@ -36,6 +38,7 @@ _VALUE_CLASSES = {
     ("pandas", "Series"): "series",
     ("pyarrow", "Table"): "table",
     ("numpy", "ndarray"): "array",
+    ("workbench", "Dataset"): "dataset",
 }
 _SCALARS: dict[object, str] = {
     type(None): "none",
@@ -336,6 +339,7 @@ _NAMES = {
     "frame": "a table (pandas.DataFrame, pyarrow.Table, a path or a FileRef)",
     "series": "a pandas.Series",
     "table": "a table (pyarrow.Table, pandas.DataFrame, a path or a FileRef)",
+    "dataset": "a table of any size (pandas.DataFrame, pyarrow.Table, a path, a FileRef, a glob, or a list of files)",
     "array": "a numpy.ndarray",
     "file": "a file (a path or a FileRef)",
     "path": "a file (a path or a FileRef)",

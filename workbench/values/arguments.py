@@ -5,6 +5,7 @@ Both are the `leaf` of `operations.signature.bind`: they raise `TypeError` where
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from collections.abc import Callable
@@ -26,7 +27,7 @@ def to_wire(kind: str, value: object, files: Files) -> object:
     Parameters
     ----------
     kind
-        `image`, `frame`, `series`, `table`, `array`, `file`, `output` or `any`.
+        `image`, `frame`, `series`, `table`, `dataset`, `array`, `file`, `output` or `any`.
     value
         What the user gave.
     files
@@ -76,6 +77,33 @@ def _frame_to_wire(value: object, files: Files) -> object:
     return _path_to_wire(value, files)
 
 
+def _dataset_to_wire(value: object, files: Files) -> object:
+    """Turn paths and globs into references to files, as the notebook sees them; frames and tables travel."""
+    if isinstance(value, list | tuple):
+        if not value:
+            raise InvalidArguments("the list of files is empty: name at least one")
+        return [ref for item in value for ref in _matching(item, files)]
+    if isinstance(value, str | os.PathLike):
+        found = _matching(value, files)
+        return found[0] if len(found) == 1 else found
+    return _frame_to_wire(value, files)
+
+
+def _matching(value: object, files: Files) -> list[FileRef]:
+    """Return the file of a path, or those that match a glob, sorted by name."""
+    if isinstance(value, FileRef):
+        return [value]
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError
+    path = files.absolute(value)
+    if not glob.has_magic(str(path)) or path.exists():
+        return [files.reference(path)]
+    matches = [match for match in sorted(glob.glob(str(path), recursive=True)) if Path(match).is_file()]  # noqa: PTH207
+    if not matches:
+        raise InputNotFound(f"no file matches {os.fspath(value)}, seen from {Path.cwd()}: check the pattern's spelling")
+    return [files.reference(match) for match in matches]
+
+
 def _series_to_wire(value: object, files: Files) -> object:
     if _is(value, "pandas", "Series"):
         return value
@@ -112,6 +140,7 @@ _TO_WIRE: dict[str, Callable[[object, Files], object]] = {
     "image": _image_to_wire,
     "frame": _frame_to_wire,
     "table": _frame_to_wire,
+    "dataset": _dataset_to_wire,
     "series": _series_to_wire,
     "array": _array_to_wire,
     "file": _path_to_wire,
@@ -178,6 +207,18 @@ def _frame_from_wire(value: object, files: Files) -> object:
         return tables.read_frame(path, ref.name)
 
 
+def _dataset_from_wire(value: object, files: Files) -> object:
+    """Return a frame, or the references that make up a dataset, each of a file that may be read."""
+    if _is(value, "pandas", "DataFrame") or _is(value, "pyarrow", "Table"):
+        return value
+    refs = [_reference(item, files) for item in (value if isinstance(value, list | tuple) else [value])]
+    for ref in refs:
+        files.local_path(ref)
+    if not refs:
+        raise InvalidArguments("the list of files is empty: name at least one")
+    return refs
+
+
 def _table_from_wire(value: object, files: Files) -> object:
     if _is(value, "pyarrow", "Table"):
         return value
@@ -213,6 +254,7 @@ _FROM_WIRE: dict[str, Callable[[object, Files], object]] = {
     "image": _image_from_wire,
     "frame": _frame_from_wire,
     "table": _table_from_wire,
+    "dataset": _dataset_from_wire,
     "series": _series_to_wire,
     "array": _array_to_wire,
     "file": _file_from_wire,

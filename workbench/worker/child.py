@@ -26,8 +26,8 @@ import msgspec
 
 from workbench.core.errors import AttemptCancelled, WorkbenchError
 from workbench.core.messages import Status, Task, decode_task
-from workbench.operations import context, registry, signature
-from workbench.values import arguments, codecs
+from workbench.operations import context, datasets, registry, signature
+from workbench.values import codecs
 from workbench.values.files import Files
 from workbench.values.refs import FileRef
 from workbench.worker import failures, wire
@@ -134,7 +134,7 @@ class Runner:
         self._interrupts = interrupts
         self._memory_limit = memory_limit
         self._peak = PeakMemory()
-        self._leaf = functools.partial(arguments.from_wire, files=files)
+        self._leaf = functools.partial(datasets.from_wire, files=files)
         self._pid = os.getpid()
 
     def run(self, body: bytes) -> wire.Report:

@@ -16,6 +16,8 @@ from workbench.operations import context
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from workbench.operations.datasets import Dataset
+
 
 Columns = str | list[str]
 
@@ -27,12 +29,21 @@ CELL = 16
 
 def known(data: DataFrame, columns: Columns) -> list[str]:
     """Return the columns as a list, if all of them are there."""
+    return _known(data.columns, columns)
+
+
+def known_in(data: Dataset, columns: Columns) -> list[str]:
+    """Return the columns as a list, if all of them are in a dataset; looks at no rows."""
+    return _known(data.names, columns)
+
+
+def _known(present: Any, columns: Columns) -> list[str]:
     wanted = [columns] if isinstance(columns, str) else list(columns)
     if not wanted:
         raise InvalidArguments("at least one column has to be named")
     for column in wanted:
-        if column not in data.columns:
-            names = [str(name) for name in data.columns]
+        if column not in present:
+            names = [str(name) for name in present]
             close = difflib.get_close_matches(str(column), names, n=3)
             meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Columns: {', '.join(names[:20])}"
             raise InvalidArguments(f"there is no column {column!r}. {meant}")

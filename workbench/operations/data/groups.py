@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.data.columns import Columns, known
+from workbench.operations.data import large_summaries
+from workbench.operations.data.columns import Columns, known_in
+from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 @operation("data.groupby")
 def groupby(
-    data: DataFrame,
+    data: Dataset,
     by: Columns,
     agg: dict[str, str | list[str]],
     *,
@@ -27,7 +29,7 @@ def groupby(
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory is grouped on disk.
     by
         The column, or columns, whose values make the groups.
     agg
@@ -54,11 +56,16 @@ def groupby(
     >>> groupby(frame, "k", {"x": "mean"})["x"].tolist()
     [2.0, 5.0]
     """
-    keys = known(data, by)
-    known(data, list(agg))
+    data = Dataset.of(data)
+    keys = known_in(data, by)
+    known_in(data, list(agg))
     check_aggregations(agg)
+    if too_large("duckdb", data):
+        return large_summaries.groupby(data, keys, agg, dropna=dropna, sort=sort)
     try:
-        return data.groupby(keys if isinstance(by, list) else by, dropna=dropna, sort=sort, observed=True).agg(agg)
+        return (
+            data.frame().groupby(keys if isinstance(by, list) else by, dropna=dropna, sort=sort, observed=True).agg(agg)
+        )
     except TypeError as error:
         raise InvalidArguments(f"an aggregation doesn't fit its column's type: {error}") from error
 
@@ -83,13 +90,13 @@ AGGREGATIONS = (
 
 
 @operation("data.value_counts")
-def value_counts(data: DataFrame, columns: Columns, *, normalize: bool = False, top: int | None = None) -> DataFrame:
+def value_counts(data: Dataset, columns: Columns, *, normalize: bool = False, top: int | None = None) -> DataFrame:
     """Count how often each value, or each combination of values, occurs.
 
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory is grouped on disk.
     columns
         One column, or several for combinations. Missing values are left out, as in pandas.
     normalize
@@ -110,7 +117,10 @@ def value_counts(data: DataFrame, columns: Columns, *, normalize: bool = False, 
     """
     if top is not None and top < 1:
         raise InvalidArguments(f"top takes a number of rows above zero, got {top}")
-    wanted = known(data, columns)
-    chosen: Any = data[wanted] if len(wanted) > 1 else data[wanted[0]]
+    data = Dataset.of(data)
+    wanted = known_in(data, columns)
+    if too_large("duckdb", data):
+        return large_summaries.value_counts(data, wanted, normalize=normalize, top=top)
+    chosen: Any = data.frame()[wanted if len(wanted) > 1 else wanted[0]]
     frame: DataFrame = chosen.value_counts(normalize=normalize).to_frame()
     return frame if top is None else frame.head(top)

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.data.columns import Columns, known, numeric, refusing, room
+from workbench.operations.data import large
+from workbench.operations.data.columns import Columns, known, known_in, numeric, refusing, room
+from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
+from workbench.values.refs import OutputPath
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 
 @operation("data.head")
-def head(data: DataFrame, n: int = 5) -> DataFrame:
+def head(data: Dataset, n: int = 5, *, output: OutputPath | None = None) -> DataFrame | Path:
     """Return the first `n` rows; with a negative `n`, all but the last `-n`.
+
+    Parameters
+    ----------
+    data
+        A table of any size.
+    n
+        How many rows.
+    output
+        Write the result into this Parquet file.
+
+    Returns
+    -------
+    pandas.DataFrame or pathlib.Path
+        The rows; a Parquet file where `output` is given, or they don't fit in memory.
 
     Examples
     --------
@@ -24,7 +42,10 @@ def head(data: DataFrame, n: int = 5) -> DataFrame:
     >>> len(head(pd.DataFrame({"a": range(9)}), 2))
     2
     """
-    return data.head(n)
+    data = Dataset.of(data)
+    if too_large("pyarrow", data, stream=output is not None):
+        return large.head(data, n, output)
+    return data.frame().head(n)
 
 
 @operation("data.sample")
@@ -122,27 +143,72 @@ def drop_duplicates(
 
 
 @operation("data.select")
-def select(data: DataFrame, columns: list[str]) -> DataFrame:
+def select(data: Dataset, columns: list[str], *, output: OutputPath | None = None) -> DataFrame | Path:
     """Return these columns, in this order.
+
+    Parameters
+    ----------
+    data
+        A table of any size.
+    columns
+        Their names.
+    output
+        Write the result into this Parquet file.
+
+    Returns
+    -------
+    pandas.DataFrame or pathlib.Path
+        The columns; a Parquet file where `output` is given, or they don't fit in memory.
 
     Raises
     ------
     InvalidArguments
         If there is no such column: names the ones that come close.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> select(pd.DataFrame({"a": [1], "b": [2]}), ["b"]).columns.tolist()
+    ['b']
     """
-    return data[known(data, columns)]
+    data = Dataset.of(data)
+    if too_large("pyarrow", data, stream=output is not None):
+        return large.select(data, known_in(data, columns), output)
+    frame = data.frame()
+    return frame[known(frame, columns)]
 
 
 @operation("data.sort")
 def sort(
-    data: DataFrame,
+    data: Dataset,
     by: Columns,
     *,
     ascending: bool | list[bool] = True,
     na_position: Literal["first", "last"] = "last",
     ignore_index: bool = False,
-) -> DataFrame:
+    output: OutputPath | None = None,
+) -> DataFrame | Path:
     """Sort rows by one or more columns; rows that are equal keep their order.
+
+    Parameters
+    ----------
+    data
+        A table of any size. What doesn't fit in memory is sorted on disk.
+    by
+        The column, or columns, to sort by.
+    ascending
+        Whether small values come first: of all columns, or of each.
+    na_position
+        Where missing values go.
+    ignore_index
+        Number the rows anew, instead of keeping their labels.
+    output
+        Write the result into this Parquet file.
+
+    Returns
+    -------
+    pandas.DataFrame or pathlib.Path
+        The rows; a Parquet file where `output` is given, or they don't fit in memory.
 
     Raises
     ------
@@ -155,11 +221,15 @@ def sort(
     >>> sort(pd.DataFrame({"a": [3, 1, 2]}), "a", ascending=False)["a"].tolist()
     [3, 2, 1]
     """
-    keys = known(data, by)
+    data = Dataset.of(data)
+    keys = known_in(data, by)
     if isinstance(ascending, list) and len(ascending) != len(keys):
         raise InvalidArguments(f"ascending takes one value for each of {len(keys)} columns, got {len(ascending)}")
+    if too_large("duckdb", data, stream=output is not None):
+        each = ascending if isinstance(ascending, list) else [ascending] * len(keys)
+        return large.sort(data, keys, each, na_position, ignore_index, output)
     try:
-        return data.sort_values(
+        return data.frame().sort_values(
             keys, ascending=ascending, na_position=na_position, ignore_index=ignore_index, kind="stable"
         )
     except TypeError as error:
@@ -170,22 +240,26 @@ Condition = Sequence[Any]
 
 
 @operation("data.filter")
-def filter(data: DataFrame, filters: list[Any]) -> DataFrame:  # noqa: A001 - the operation's name in pandas and Parquet
+def filter(  # noqa: A001 - the operation's name in pandas and Parquet
+    data: Dataset, filters: list[Any], *, output: OutputPath | None = None
+) -> DataFrame | Path:
     """Return the rows that match, as `pandas.read_parquet(filters=…)` would.
 
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory streams by.
     filters
         Conditions `(column, op, value)`, all of which must hold; or a list of such lists, one of which must
         (disjunctive normal form). `op` is `==`, `=`, `!=`, `<`, `<=`, `>`, `>=`, `in` or `not in`; the latter two take
         a list. A missing value matches nothing.
+    output
+        Write the result into this Parquet file.
 
     Returns
     -------
-    pandas.DataFrame
-        The matching rows, with their index.
+    pandas.DataFrame or pathlib.Path
+        The matching rows, with their index; a Parquet file where `output` is given, or they don't fit in memory.
 
     Raises
     ------
@@ -201,16 +275,27 @@ def filter(data: DataFrame, filters: list[Any]) -> DataFrame:  # noqa: A001 - th
     """
     if not filters:
         raise InvalidArguments("filters takes at least one condition (column, op, value)")
-    groups = [filters] if _is_condition(filters[0]) else filters
+    groups = [list(_conditions(group)) for group in ([filters] if _is_condition(filters[0]) else filters)]
+    data = Dataset.of(data)
+    if too_large("pyarrow", data, stream=output is not None):
+        columns = known_in(data, [condition[0] for group in groups for condition in group])
+        _matches(data.schema.empty_table().to_pandas(), groups)  # types are checked before anything is read
+        return large.filter(data, lambda frame: _matches(frame, groups), list(dict.fromkeys(columns)), output)
+    frame = data.frame()
+    kept: DataFrame = frame[_matches(frame, groups)]
+    return kept
+
+
+def _matches(data: DataFrame, groups: list[list[Condition]]) -> Any:
+    """Tell which rows meet all the conditions of one of the groups."""
     matches: Any = None
     for group in groups:
         every: Any = None
-        for condition in _conditions(group):
+        for condition in group:
             holds = _holds(data, condition)
             every = holds if every is None else every & holds
         matches = every if matches is None else matches | every
-    kept: DataFrame = data[matches]
-    return kept
+    return matches
 
 
 def _is_condition(value: Any) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
+from workbench.operations.data import large_summaries
+from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
 
 if TYPE_CHECKING:
@@ -12,8 +14,13 @@ if TYPE_CHECKING:
 
 
 @operation("data.profile")
-def profile(data: DataFrame) -> DataFrame:
+def profile(data: Dataset) -> DataFrame:
     """Describe each column in a row.
+
+    Parameters
+    ----------
+    data
+        A table of any size. What doesn't fit in memory is counted and sorted on disk, and so is exact all the same.
 
     Returns
     -------
@@ -30,10 +37,14 @@ def profile(data: DataFrame) -> DataFrame:
     """
     import pandas as pd
 
-    if data.columns.empty:
+    data = Dataset.of(data)
+    if not data.names:
         raise InvalidArguments("data has no columns to describe")
-    rows = [_column_profile(data.iloc[:, position]) for position in range(data.shape[1])]
-    return pd.DataFrame(rows, index=pd.Index(data.columns, name="column"))
+    if too_large("duckdb", data):
+        return large_summaries.profile(data)
+    frame = data.frame()
+    rows = [_column_profile(frame.iloc[:, position]) for position in range(frame.shape[1])]
+    return pd.DataFrame(rows, index=pd.Index(frame.columns, name="column"))
 
 
 def _column_profile(column: Series[Any]) -> dict[str, Any]:
@@ -56,9 +67,31 @@ def _column_profile(column: Series[Any]) -> dict[str, Any]:
 
 
 @operation("data.describe")
-def describe(data: DataFrame, *, include: Literal["all"] | None = None) -> DataFrame:
-    """Return what `pandas.DataFrame.describe` does: counts, means and quartiles, a column for each."""
+def describe(data: Dataset, *, include: Literal["all"] | None = None) -> DataFrame:
+    """Return what `pandas.DataFrame.describe` does: counts, means and quartiles, a column for each.
+
+    Parameters
+    ----------
+    data
+        A table of any size.
+    include
+        `"all"` for every column; None for those that hold numbers, or for all where none does.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A column for each that is described.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> describe(pd.DataFrame({"a": [1, 2, 3]})).loc["50%", "a"]
+    np.float64(2.0)
+    """
+    data = Dataset.of(data)
+    if too_large("duckdb", data):
+        return large_summaries.describe(data, include=include)
     try:
-        return data.describe(include=include)
+        return data.frame().describe(include=include)
     except ValueError as error:
         raise InvalidArguments(f"data can't be described: {error}") from error

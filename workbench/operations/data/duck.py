@@ -1,0 +1,284 @@
+"""DuckDB, kept in bounds: a share of the slot's memory, the attempt's own disk, and no file but those it is given."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.errors import InputError, InvalidArguments, StoreError
+from workbench.operations import context, datasets
+from workbench.operations.columnar import parquet_writer
+from workbench.operations.datasets import Dataset
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+MEMORY_SHARE = 0.4
+"""Of the slot's memory DuckDB may take for its buffers; beyond it, it writes to disk. It needs more than these."""
+LEAST_MEMORY = 64 * 1024**2
+RESULT_SHARE = 1 / 8
+"""Of that memory a result may take up to come back as a DataFrame; a larger one becomes a file."""
+THREADS = 2
+"""Each one has buffers of its own, which the limit on memory doesn't count."""
+ROW = "row_"
+"""The column of a relation that numbers the rows, from 0."""
+
+
+@contextlib.contextmanager
+def opened(**data: Dataset) -> Iterator[Any]:
+    """Open a DuckDB connection that sees these datasets, and nothing else.
+
+    Parameters
+    ----------
+    **data
+        Each becomes a view of its name. Its columns are called `c0`, `c1` …, so that no name of a user's can be taken
+        for another one or for SQL, and `row_` numbers the rows. A float that isn't a number is missing, as in pandas.
+
+    Yields
+    ------
+    duckdb.DuckDBPyConnection
+        It reads the datasets' files and writes below the attempt's own directory, for what doesn't fit in memory. It
+        loads no extensions, and can't be told otherwise.
+
+    Raises
+    ------
+    InputError, InvalidArguments, StoreError, MemoryError
+        In place of what DuckDB raises within.
+    """
+    with _place() as directory:
+        files = {name: _plainly_named(each.parquet(directory), directory) for name, each in data.items()}
+        with contextlib.closing(_connected(directory)) as connection, explained():
+            for name, paths in files.items():
+                connection.execute(f"CREATE VIEW {name} AS {_rows(paths)}")
+            _lock(connection, itertools.chain.from_iterable(files.values()))
+            yield connection
+
+
+@contextlib.contextmanager
+def opened_for_sql(data: Mapping[str, Dataset]) -> Iterator[Any]:
+    """Open a connection as `opened` does, whose views have the columns' own names."""
+    with _place() as directory:
+        files = {name: _plainly_named(each.parquet(directory), directory) for name, each in data.items()}
+        with contextlib.closing(_connected(directory)) as connection, explained():
+            for name, paths in files.items():
+                _check_apart(data[name].schema.names, name)
+                listing = ", ".join(map(text, paths))
+                connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet([{listing}])")  # noqa: S608
+            _lock(connection, itertools.chain.from_iterable(files.values()))
+            yield connection
+
+
+def column(data: Dataset, name: str) -> str:
+    """Return what a column is called in a view."""
+    return f"c{data.schema.names.index(name)}"
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: object) -> str:
+    """Return a text as SQL writes it."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def batches(connection: Any, query: str) -> Iterator[Any]:
+    """Yield what a query gives as record batches, while it runs. The connection is free for others meanwhile."""
+    with explained(), contextlib.closing(connection.cursor()) as cursor:
+        yield from cursor.sql(query).to_arrow_reader(datasets.BATCH_ROWS)
+
+
+def run(connection: Any, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query that gives few."""
+    with explained():
+        rows: list[tuple[Any, ...]] = connection.execute(query).fetchall()
+        return rows
+
+
+def fetch(connection: Any, query: str) -> DataFrame:
+    """Return what a query gives as a DataFrame."""
+    import pyarrow as pa
+
+    with explained():
+        table: pa.Table = connection.sql(query).to_arrow_table()
+        frame: DataFrame = table.to_pandas()
+        return frame
+
+
+def collect(
+    found: Iterable[Any], schema: Any, name: str, output: str | None, labels: str | None = None
+) -> DataFrame | Path:
+    """Return rows as a DataFrame if they fit in memory; as a Parquet file if they don't, or a file was asked for.
+
+    Parameters
+    ----------
+    found
+        Record batches.
+    schema
+        What their columns are to be, in order.
+    name
+        The file's name where no `output` is given.
+    output
+        An operation's `OutputPath`.
+    labels
+        A further column of the batches, which becomes the frame's index. A file has none.
+    """
+    import pyarrow as pa
+
+    def plain(batch: Any) -> Any:
+        return restored(batch.select(range(len(schema))), schema)
+
+    iterator = iter(found)
+    held: list[Any] = []
+    left = datasets.limit() * RESULT_SHARE
+    while output is None and left > 0:
+        batch = next(iterator, None)
+        if batch is None:
+            frame: DataFrame = pa.Table.from_batches([plain(each) for each in held], schema).to_pandas()
+            if labels is not None and frame.index.name is None:
+                parts = [each.column(labels) for each in held]
+                frame.index = pa.chunked_array(parts, pa.int64()).to_pandas().rename(None).array
+            return frame
+        held.append(batch)
+        left -= batch.nbytes
+
+    def write(part: Path) -> None:
+        with parquet_writer(part, schema, "snappy") as put:
+            while held:
+                put(plain(held.pop(0)))
+            for batch in iterator:
+                put(plain(batch))
+
+    if output is None:
+        context.note("result", "a Parquet file: as a DataFrame it would be too large for the slot's memory")
+    return context.write_file(name, output, write)
+
+
+def restored(batch: Any, schema: Any) -> Any:
+    """Return a batch with the names and types of a schema, where DuckDB has some of its own."""
+    import pyarrow as pa
+
+    arrays = []
+    for array, field in zip(batch.columns, schema, strict=True):
+        if pa.types.is_null(field.type):
+            arrays.append(pa.nulls(len(array)))
+        elif pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(array.type):
+            arrays.append(array.cast(field.type.value_type).dictionary_encode().cast(field.type))
+        else:
+            arrays.append(array.cast(field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Translate what DuckDB raises."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise MemoryError(f"DuckDB: {_first_line(error)}") from error
+    except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException) as error:
+        if "No space left" in str(error) or "max_temp_directory_size" in str(error):
+            raise StoreError(f"there is no room on the disk for what doesn't fit in memory: {error}") from error
+        raise InputError(f"DuckDB can't read the data: {_first_line(error)}") from error
+    except duckdb.PermissionException as error:
+        raise InvalidArguments(
+            f"a query reads the tables it is given, and nothing else: {_first_line(error)}"
+        ) from error
+    except duckdb.Error as error:
+        raise InvalidArguments(str(error).strip()) from error
+
+
+# --- inside -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _place() -> Iterator[Path]:
+    """Make a directory below the attempt's own, for as long as it is needed."""
+    directory = context.scratch_file(f"duckdb-{os.urandom(6).hex()}")
+    directory.mkdir(mode=0o700)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _connected(directory: Path) -> Any:
+    import duckdb
+
+    memory = max(int(datasets.limit() * MEMORY_SHARE), LEAST_MEMORY)
+    config: dict[str, Any] = {
+        "memory_limit": f"{memory}B",
+        "temp_directory": str(directory),
+        "threads": min(THREADS, os.cpu_count() or 1),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allow_community_extensions": False,
+        "allow_persistent_secrets": False,
+        "python_enable_replacements": False,  # a table's name isn't looked up among Python's variables
+        "arrow_large_buffer_size": False,
+    }
+    connection = duckdb.connect(":memory:", config=config)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _lock(connection: Any, paths: Iterable[Path]) -> None:
+    """Take away what the connection doesn't need, and with that the means to get it back."""
+    connection.execute(f"SET allowed_paths = [{', '.join(map(text, paths))}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _plainly_named(paths: list[Path], directory: Path) -> list[Path]:
+    """Return paths that DuckDB takes for no glob."""
+    found = []
+    for path in paths:
+        if set(str(path)) & set("*?[]{}\\"):
+            link = directory / f"{os.urandom(6).hex()}.parquet"
+            link.symlink_to(path)
+            path = link
+        found.append(path)
+    return found
+
+
+def _rows(paths: list[Path]) -> str:
+    """Return the query of all rows of Parquet files of one schema, numbered through."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts, before = [], 0
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+        names = [f"c{position}" for position in range(len(schema))]
+        columns = [
+            f"CASE WHEN isnan({name}) THEN NULL ELSE {name} END AS {name}" if pa.types.is_floating(field.type) else name
+            for name, field in zip(names, schema, strict=True)
+        ]
+        aliases = ", ".join([*names, ROW])
+        parts.append(
+            f"SELECT {', '.join([*columns, f'{ROW} + {before} AS {ROW}'])} "  # noqa: S608 - names of ours, quoted paths
+            f"FROM read_parquet({text(path)}, file_row_number = true) AS t({aliases})"
+        )
+        before += rows
+    return " UNION ALL ".join(parts)
+
+
+def _check_apart(names: list[str], table: str) -> None:
+    lower = [name.lower() for name in names]
+    if twice := sorted({name for name in names if lower.count(name.lower()) > 1}):
+        raise InvalidArguments(
+            f"{table}: SQL can't tell the columns {', '.join(twice)} apart, as it ignores their case: rename one first"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

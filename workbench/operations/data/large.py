@@ -1,0 +1,240 @@
+"""Rows of tables larger than memory: filtered as they stream by, sorted and joined by DuckDB.
+
+Each function does what the operation of its name does, and what pandas would: the same rows, types and order. What it
+returns is a DataFrame where that fits in memory, and a Parquet file where it doesn't (`duck.collect`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.core.errors import InvalidArguments
+from workbench.operations import context
+from workbench.operations.data import duck
+from workbench.operations.datasets import Dataset, retyped
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def filter(  # noqa: A001 - as the operation
+    data: Dataset, matches: Callable[[DataFrame], Any], columns: list[str], output: str | None
+) -> DataFrame | Path:
+    """Return the rows that match.
+
+    Parameters
+    ----------
+    data
+        The table.
+    matches
+        Returns, for a frame of some of the rows, which of them are kept.
+    columns
+        What it needs to see of them.
+    output
+        Where to write the result.
+    """
+    import pyarrow as pa
+
+    def kept(batch: Any) -> Any:
+        return pa.array(matches(batch.select(columns).to_pandas()), pa.bool_())
+
+    return _streamed(data, lambda batches: (batch.filter(kept(batch)) for batch in batches), output)
+
+
+def select(data: Dataset, columns: list[str], output: str | None) -> DataFrame | Path:
+    """Return some of the columns."""
+    import pyarrow as pa
+
+    schema = pa.schema([data.schema.field(name) for name in columns])
+    return retyped(lambda: duck.collect(data.batches(columns=columns), schema, f"{data.stem}.parquet", output), data)
+
+
+def head(data: Dataset, n: int, output: str | None) -> DataFrame | Path:
+    """Return the first rows, or all but the last."""
+
+    def first(batches: Iterator[Any]) -> Iterator[Any]:
+        left = n
+        for batch in batches:
+            yield batch.slice(0, left)
+            left -= batch.num_rows
+            if left <= 0:
+                return
+
+    def all_but(batches: Iterator[Any]) -> Iterator[Any]:
+        waiting: deque[Any] = deque()
+        rows = 0
+        for batch in batches:
+            waiting.append(batch)
+            rows += batch.num_rows
+            while rows - waiting[0].num_rows >= -n:
+                rows -= waiting[0].num_rows
+                yield waiting.popleft()
+        for batch in waiting:
+            if rows + n <= 0:
+                return
+            yield batch.slice(0, rows + n)
+            rows -= batch.num_rows
+
+    return _streamed(data, first if n >= 0 else all_but, output)
+
+
+def sort(
+    data: Dataset,
+    keys: list[str],
+    ascending: list[bool],
+    na_position: Literal["first", "last"],
+    ignore_index: bool,
+    output: str | None,
+) -> DataFrame | Path:
+    """Return the rows in order; equal ones keep theirs."""
+    refuse_categories(data, keys)
+    order = ", ".join(
+        f"{duck.column(data, key)} {'ASC' if up else 'DESC'} NULLS {na_position.upper()}"
+        for key, up in zip(keys, ascending, strict=True)
+    )
+    with duck.opened(data=data) as connection:
+        found = duck.batches(connection, f"SELECT * FROM data ORDER BY {order}, {duck.ROW}")  # noqa: S608
+        labels = None if ignore_index or has_index(data.schema) else duck.ROW
+        return duck.collect(found, data.schema, f"{data.stem}.parquet", output, labels)
+
+
+def drop_duplicates(
+    data: Dataset, subset: list[str], keep: Literal["first", "last", False], ignore_index: bool, output: str | None
+) -> DataFrame | Path:
+    """Return the rows without those whose values occur before (or after, or elsewhere).
+
+    DuckDB finds which rows stay; then these are taken from the table as it streams by.
+    """
+    group = ", ".join(duck.column(data, name) for name in subset)
+    which = "max" if keep == "last" else "min"
+    once = "HAVING count(*) = 1" if keep is False else ""
+    query = f"SELECT {which}({duck.ROW}) FROM data GROUP BY {group} {once} ORDER BY 1"  # noqa: S608
+    with duck.opened(data=data) as connection:
+        return _streamed(data, lambda batches: _at(batches, duck.batches(connection, query)), output, ignore_index)
+
+
+def merge(
+    left: Dataset,
+    right: Dataset,
+    how: Literal["left", "right", "outer", "inner"],
+    left_on: list[str],
+    right_on: list[str],
+    suffixes: tuple[str, str],
+    output: str | None,
+) -> DataFrame | Path:
+    """Join two tables as `pandas.merge` does: missing keys match each other, rows come in pandas's order."""
+    import pyarrow as pa
+
+    refuse_categories(left, left_on)
+    refuse_categories(right, right_on)
+    _check_comparable(left, right, left_on, right_on)
+    shared = {a for a, b in zip(left_on, right_on, strict=True) if a == b}
+    both = (set(left.schema.names) & set(right.schema.names)) - shared
+    fields, columns = [], []
+    for side, data, suffix in (("l", left, suffixes[0]), ("r", right, suffixes[1])):
+        for field in data.schema:
+            name = f"{side}.{duck.column(data, field.name)}"
+            if field.name in shared:
+                if side == "r":
+                    continue
+                name = f"coalesce({name}, r.{duck.column(right, field.name)})"
+            fields.append(field.with_name(field.name + suffix if field.name in both else field.name))
+            columns.append(name)
+    names = [field.name for field in fields]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidArguments(f"suffixes: the columns {', '.join(twice)} would occur twice: give others")
+    pairs = [
+        (f"l.{duck.column(left, a)}", f"r.{duck.column(right, b)}") for a, b in zip(left_on, right_on, strict=True)
+    ]
+    on = " AND ".join(f"{a} IS NOT DISTINCT FROM {b}" for a, b in pairs)
+    order = {
+        "left": "l.row_, r.row_",
+        "inner": "l.row_, r.row_",
+        "right": "r.row_, l.row_",
+        "outer": ", ".join([*(f"coalesce({a}, {b}) NULLS LAST" for a, b in pairs), "l.row_", "r.row_"]),
+    }[how]
+    join = "FULL" if how == "outer" else how.upper()
+    query = f"SELECT {', '.join(columns)} FROM l {join} JOIN r ON {on} ORDER BY {order}"  # noqa: S608
+    with duck.opened(l=left, r=right) as connection:
+        schema = pa.schema(fields)
+        return duck.collect(duck.batches(connection, query), schema, f"{left.stem}.parquet", output)
+
+
+# --- shared -----------------------------------------------------------------------------------------
+
+
+def has_index(schema: Any) -> bool:
+    """Tell whether some of the columns are a frame's index, so that rows have labels of their own."""
+    metadata = schema.pandas_metadata or {}
+    return any(isinstance(each, str) for each in metadata.get("index_columns", ()))
+
+
+def refuse_categories(data: Dataset, columns: Iterable[str]) -> None:
+    """Raise where a categorical column, whose order is that of its categories, would be ordered by its text."""
+    import pyarrow as pa
+
+    for name in columns:
+        if pa.types.is_dictionary(data.schema.field(name).type):
+            raise InvalidArguments(
+                f"column {name!r} is categorical, which isn't ordered in a table larger than memory: write it as text "
+                "(column.astype(str)) first"
+            )
+
+
+def _streamed(
+    data: Dataset, through: Callable[[Iterator[Any]], Iterator[Any]], output: str | None, ignore_index: bool = False
+) -> DataFrame | Path:
+    """Return what becomes of the rows as they stream by; each has its number, which labels it in a DataFrame."""
+    labels = None if ignore_index or has_index(data.schema) else duck.ROW
+
+    def work() -> DataFrame | Path:
+        return duck.collect(through(_numbered(data.batches())), data.schema, f"{data.stem}.parquet", output, labels)
+
+    return retyped(work, data)
+
+
+def _numbered(batches: Iterator[Any]) -> Iterator[Any]:
+    import numpy as np
+    import pyarrow as pa
+
+    before = 0
+    for batch in batches:
+        numbers = pa.array(np.arange(before, before + batch.num_rows))
+        before += batch.num_rows
+        yield pa.RecordBatch.from_arrays([*batch.columns, numbers], names=[*batch.schema.names, duck.ROW])
+        context.progress(0.0, f"{before:,} rows read")
+
+
+def _at(batches: Iterator[Any], numbers: Iterator[Any]) -> Iterator[Any]:
+    """Yield, of numbered rows, those whose numbers come up in the other batches, which are in order."""
+    import numpy as np
+    import pyarrow as pa
+
+    waiting = np.empty(0, np.int64)
+    for batch in batches:
+        rows = batch.column(duck.ROW).to_numpy()
+        while rows.size and (not waiting.size or waiting[-1] <= rows[-1]):
+            if (more := next(numbers, None)) is None:
+                break
+            waiting = np.concatenate([waiting, more.column(0).to_numpy()])
+        here = np.searchsorted(waiting, rows[-1], side="right") if rows.size else 0
+        yield batch.filter(pa.array(np.isin(rows, waiting[:here], assume_unique=True)))
+        waiting = waiting[here:]
+
+
+def _check_comparable(left: Dataset, right: Dataset, left_on: list[str], right_on: list[str]) -> None:
+    import pyarrow as pa
+
+    def kind(data: Dataset, name: str) -> str:
+        type_ = data.schema.field(name).type
+        if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_):
+            return "numbers"
+        return "text" if pa.types.is_string(type_) or pa.types.is_large_string(type_) else str(type_)
+
+    for a, b in itertools.zip_longest(left_on, right_on):
+        if (one := kind(left, a)) != (other := kind(right, b)):
+            raise InvalidArguments(f"column {a!r} holds {one} and column {b!r} holds {other}, which match nowhere")

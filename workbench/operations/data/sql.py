@@ -1,0 +1,121 @@
+"""SQL over named tables, read only."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.errors import InvalidArguments
+from workbench.operations import context
+from workbench.operations.data import duck
+from workbench.operations.datasets import Dataset
+from workbench.operations.registry import operation
+from workbench.values.refs import OutputPath
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+LONGEST_QUERY = 100_000
+
+
+@operation("data.sql")
+def sql(query: str, *, output: OutputPath | None = None, **tables: Dataset) -> DataFrame | Path:
+    """Run one query over tables, in DuckDB's SQL (https://duckdb.org/docs/stable/sql/introduction).
+
+    Parameters
+    ----------
+    query
+        One statement that reads: `SELECT …`, or `WITH … SELECT …`. It sees the tables and nothing else: no files, no
+        extensions, no settings.
+    output
+        Write the result into this Parquet file.
+    **tables
+        The tables, of any size, by the names they have in the query. A frame's index is no column.
+
+    Returns
+    -------
+    pandas.DataFrame or pathlib.Path
+        The rows; a Parquet file where `output` is given, or they don't fit in memory. Without an `ORDER BY` they are in
+        no order that can be relied on. Sums of whole numbers are whole numbers, `DECIMAL`s become floats.
+
+    Raises
+    ------
+    InvalidArguments
+        If the query isn't one, reads something else than the tables, or is wrong: in DuckDB's words.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"k": ["a", "a", "b"], "x": [1, 3, 5]})
+    >>> sql("SELECT k, sum(x) AS total FROM sales GROUP BY k ORDER BY k", sales=frame)["total"].tolist()
+    [4, 5]
+    """
+    _check(query)
+    data = {name: _without_index(Dataset.of(value)) for name, value in tables.items()}
+    context.note("engine", "duckdb")
+    with duck.opened_for_sql(data) as connection:
+        found = duck.batches(connection, query)
+        first = next(found, None)
+        if first is None:
+            schema = _described(connection, query)
+            return duck.collect([], schema, "query.parquet", output)
+        schema = _plain(first.schema)
+        return duck.collect(_converted(itertools.chain([first], found), schema), schema, "query.parquet", output)
+
+
+def _check(query: str) -> None:
+    """Raise unless the text is one statement that reads."""
+    import duckdb
+
+    if len(query) > LONGEST_QUERY:
+        raise InvalidArguments(f"query: is {len(query):,} characters long; at most {LONGEST_QUERY:,} are taken")
+    with duck.explained():
+        statements = duckdb.extract_statements(query)
+    if len(statements) != 1:
+        raise InvalidArguments(f"query: takes one statement, got {len(statements)}")
+    kind = statements[0].type
+    if kind != duckdb.StatementType.SELECT:
+        raise InvalidArguments(f"query: takes a statement that reads, SELECT … or WITH … SELECT …, got {kind.name}")
+    if statements[0].named_parameters:
+        raise InvalidArguments("query: has parameters ($1, ?), which nothing fills: write the values out")
+
+
+def _without_index(data: Dataset) -> Dataset:
+    if data.in_memory:
+        return Dataset.of(data.frame().reset_index(drop=True))
+    return data
+
+
+def _described(connection: Any, query: str) -> Any:
+    with duck.explained():
+        return _plain(connection.sql(query).to_arrow_table().schema)
+
+
+def _plain(schema: Any) -> Any:
+    """Return a schema that pandas has types for: DuckDB's sums of whole numbers are as wide as two of them."""
+    import pyarrow as pa
+
+    names = schema.names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidArguments(
+            f"query: the result has the columns {', '.join(twice)} more than once: name them with AS"
+        )
+    for position, field in enumerate(schema):
+        if pa.types.is_decimal(field.type):
+            whole = field.type.precision == 38 and field.type.scale == 0
+            schema = schema.set(position, field.with_type(pa.int64() if whole else pa.float64()))
+    return schema
+
+
+def _converted(batches: Iterator[Any], schema: Any) -> Iterator[Any]:
+    import pyarrow as pa
+
+    for batch in batches:
+        try:
+            yield duck.restored(batch, schema)
+        except pa.ArrowInvalid as error:
+            raise InvalidArguments(
+                f"query: a whole number in the result is beyond 64 bits ({error}): cast it, e.g. sum(x)::DOUBLE"
+            ) from error

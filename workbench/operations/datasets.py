@@ -1,0 +1,381 @@
+"""`Dataset`: a table of any size, in one file, in several, or in memory.
+
+Small ones are worked on by pandas. What doesn't fit is streamed by pyarrow, or sorted, grouped and joined by DuckDB, in
+bounded memory (`workbench.operations.data.duck`). The files are read by the same readers either way, so that a value is
+missing, a number or text whichever engine works on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from workbench.core.errors import InputError, InvalidArguments
+from workbench.operations import context, tabular
+from workbench.operations.columnar import FeatherReader, ParquetReader, parquet_writer
+from workbench.operations.csvfiles import CsvReader
+from workbench.operations.jsonlines import JsonLinesReader
+from workbench.operations.tabular import Options, Reader, Source
+from workbench.values import arguments, tables
+from workbench.values.files import Files
+from workbench.values.refs import FileRef, size_text
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+R = TypeVar("R")
+
+DEFAULT_LIMIT = 4 * 1024**3
+"""Bytes that are taken for the memory there is where the slot has no limit."""
+FRAME_SHARE = 1 / 3
+"""Of that memory a table may take up as a DataFrame: working on it takes as much again, and often twice."""
+BATCH_ROWS = 64 * 1024
+
+# Bytes in memory for each byte of a file: a digit or two become eight bytes, and zipped text is ten times as long.
+_GROWTH = {"csv": 4, "jsonl": 3, "feather": 3, "parquet": 4}
+_GROWTH_ELSE, _GROWTH_ZIPPED = 6, 10
+_TEXT_BYTES = 24  # of a string in memory at least, with its length and place
+
+
+class Dataset:
+    """A table of any size: an operation's parameter that takes files as well as frames.
+
+    Annotate a parameter with it, and it can be called with a DataFrame or an Arrow table, a path, a `FileRef`, a glob
+    (expanded where it is submitted) or a list of paths: several files are one table, rows in the files' order.
+
+    Parameters
+    ----------
+    files
+        The files, in the order of their rows; empty where it is a frame.
+    frame
+        The table, where it is in memory.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> data = Dataset.of(pd.DataFrame({"a": [1, 2]}))
+    >>> data.names, data.fits
+    (['a'], True)
+    """
+
+    def __init__(self, files: Sequence[FileRef | Path] = (), frame: DataFrame | None = None) -> None:
+        self._files = tuple(files)
+        self._frame = frame
+        self._readers: list[Reader] | None = None
+        self._schema: Any = None
+
+    def __repr__(self) -> str:
+        names = ", ".join(str(getattr(file, "name", file)) for file in self._files[:3])
+        more = f" and {len(self._files) - 3} more" if len(self._files) > 3 else ""
+        return f"<Dataset: {names or 'a frame'}{more}>"
+
+    @classmethod
+    def of(cls, value: Any) -> Dataset:
+        """Return a dataset of whatever is one: itself, a frame, a table, a file, or a list of files."""
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str | os.PathLike):
+            return cls([value if isinstance(value, FileRef) else Path(value)])
+        if isinstance(value, list | tuple):
+            if not value:
+                raise InvalidArguments("a list of files has to name at least one")
+            return cls([each if isinstance(each, FileRef) else Path(each) for each in value])
+        return cls(frame=value if hasattr(value, "columns") and hasattr(value, "iloc") else value.to_pandas())
+
+    # --- what it is ---------------------------------------------------------------------------------
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it came as a frame."""
+        return self._frame is not None
+
+    @property
+    def sources(self) -> list[Source]:
+        """The files, as this process reaches them.
+
+        Raises
+        ------
+        InputNotFound, InputError
+            If one isn't there, or can't be read as a table.
+        """
+        found = [(context.input_path(file), file) for file in self._files]
+        return [tabular.source_of(path, getattr(file, "name", path.name)) for path, file in found]
+
+    @property
+    def stem(self) -> str:
+        """The first file's name without its extension; `table` for a frame."""
+        return self.sources[0].stem if self._files else "table"
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes up as a DataFrame: known of a frame, estimated of files."""
+        if self._frame is not None:
+            return int(self._frame.memory_usage(deep=False).sum())
+        return sum(map(_estimated, self.sources))
+
+    @property
+    def fits(self) -> bool:
+        """Whether pandas can work on it within the memory there is."""
+        return self._frame is not None or self.size <= limit() * FRAME_SHARE
+
+    @property
+    def schema(self) -> Any:
+        """Its `pyarrow.Schema`: of several files the narrowest types that hold all of theirs."""
+        if self._schema is None:
+            if self._frame is not None:
+                self._schema = self._arrow().schema
+            else:
+                self._schema = self._joint()
+        return self._schema
+
+    @property
+    def names(self) -> list[str]:
+        """Its columns."""
+        return list(self.schema.names if self._frame is None else self._frame.columns)
+
+    # --- what it holds ------------------------------------------------------------------------------
+
+    def frame(self) -> DataFrame:
+        """Return it as a DataFrame, with the types that `pandas.read_csv` or `pandas.read_parquet` would give it."""
+        import pyarrow as pa
+
+        if self._frame is not None:
+            return self._frame
+        frame: DataFrame = retyped(lambda: pa.Table.from_batches(list(self.batches()), self.schema).to_pandas(), self)
+        return frame
+
+    def batches(self, columns: list[str] | None = None, filters: Callable[[Any], Any] | None = None) -> Iterator[Any]:
+        """Yield its rows as `pyarrow.RecordBatch`es, so many that they needn't be in memory together.
+
+        Parameters
+        ----------
+        columns
+            Only these, in this order.
+        filters
+            Returns, for a batch, an Arrow array that is true where a row is kept.
+
+        Raises
+        ------
+        workbench.operations.tabular.Contradicted
+            If a later row doesn't fit the types that the first ones suggested: see `retyped`.
+        """
+        schema = self.schema
+        names = schema.names if columns is None else columns
+        for batch in self._whole_batches():
+            kept = batch if filters is None else batch.filter(filters(batch))
+            yield kept.select(names)
+
+    def settle(self) -> None:
+        """Look at every row of files that are text, for types that fit them all."""
+        if self._files:
+            self._readers = [_settled(source) for source in self.sources]
+        self._schema = None
+
+    def parquet(self, directory: Path) -> list[Path]:
+        """Return Parquet files of its rows: its own, if that is what they are and they agree in their types.
+
+        Parameters
+        ----------
+        directory
+            Where to make one otherwise.
+        """
+        if self._frame is None and all(source.format == "parquet" for source in self.sources):
+            schemas = {schema.remove_metadata() for schema in self._schemas()}
+            if len(schemas) == 1:
+                return [source.path for source in self.sources]
+        path = directory / f"{os.urandom(6).hex()}.parquet"
+        retyped(lambda: self._write(path), self)
+        return [path]
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _write(self, path: Path) -> None:
+        with parquet_writer(path, self.schema, "snappy") as put:
+            for batch in self.batches():
+                put(batch)
+
+    def _whole_batches(self) -> Iterator[Any]:
+        schema = self.schema
+        if self._frame is not None:
+            yield from self._arrow().to_batches(max_chunksize=BATCH_ROWS)
+            return
+        for reader in self._opened():
+            with reader.open() as (_, batches):
+                for batch in batches:
+                    same = batch.schema.equals(schema)
+                    yield batch if same else batch.select(schema.names).cast(schema)
+
+    def _arrow(self) -> Any:
+        import pyarrow as pa
+
+        try:
+            return pa.Table.from_pandas(self._frame)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise InvalidArguments(f"the frame can't be written as a file: {error}") from error
+
+    def _opened(self) -> list[Reader]:
+        if self._readers is None:
+            self._readers = [_reader(source) for source in self.sources]
+        return self._readers
+
+    def _schemas(self) -> list[Any]:
+        found = []
+        for reader in self._opened():
+            with reader.open() as (schema, _):
+                found.append(schema)
+        return found
+
+    def _joint(self) -> Any:
+        schemas = [_pandass(schema, source) for source, schema in zip(self.sources, self._schemas(), strict=True)]
+        return tabular.joint_schema(list(zip(self.sources, schemas, strict=True)))
+
+
+def from_wire(kind: str, value: object, files: Files) -> object:
+    """Turn what travelled into what the operation asks for: as `values.arguments.from_wire`, and datasets."""
+    found = arguments.from_wire(kind, value, files)
+    return Dataset.of(found) if kind == "dataset" else found
+
+
+def limit() -> int:
+    """Return the bytes of memory there are: the slot's, or a default where it has no limit."""
+    return context.memory_limit() or DEFAULT_LIMIT
+
+
+def too_large(engine: str, *data: Dataset, stream: bool = False) -> bool:
+    """Choose the engine and note it: whether any of these doesn't fit, so that pandas can't do it.
+
+    Parameters
+    ----------
+    engine
+        What does it then: `pyarrow` or `duckdb`.
+    data
+        What the operation works on.
+    stream
+        Whether it is to be that engine in any case.
+    """
+    large = not all(each.fits for each in data)
+    chosen = engine if large or stream else "pandas"
+    sizes = " and ".join(size_text(each.size) for each in data)
+    context.note("engine", f"{chosen}: about {sizes} as a DataFrame, of {size_text(limit())} of memory")
+    return large or stream
+
+
+def retyped(work: Callable[[], R], *data: Dataset) -> R:
+    """Return what `work` does; where a row contradicts the types that the first ones suggested, once more with others.
+
+    Parameters
+    ----------
+    work
+        Reads the datasets from their beginning each time it is called.
+    data
+        The datasets.
+    """
+    try:
+        return work()
+    except tabular.Contradicted as contradiction:
+        context.note("types", f"widened, as a later row of {contradiction} contradicts the first ones")
+        for each in data:
+            each.settle()
+        return work()
+
+
+# --- readers ----------------------------------------------------------------------------------------
+
+
+def _options(source: Source, types: dict[str, Any]) -> Options:
+    return Options("\t" if source.tabs else ",", types, None, False, "utf8", False)
+
+
+def _reader(source: Source) -> Reader:
+    match source.format:
+        case "csv":
+            reader = CsvReader(source, _options(source, {}))
+            with reader.open() as (schema, _):
+                times = _times(schema)
+            return CsvReader(source, _options(source, times)) if times else reader
+        case "jsonl":
+            return JsonLinesReader(source, _options(source, {}))
+        case "parquet":
+            return ParquetReader(source)
+        case "feather":
+            return FeatherReader(source)
+    return _Loaded(source)
+
+
+def _settled(source: Source) -> Reader:
+    reader = _reader(source)
+    if source.format not in tabular.TEXT:
+        return reader
+    reader.settle()
+    if source.format == "csv":
+        with reader.open() as (schema, _):
+            found = {field.name: field.type for field in schema} | _times(schema)
+        return CsvReader(source, _options(source, found))
+    return reader
+
+
+def _times(schema: Any) -> dict[str, Any]:
+    """Return the columns that hold times, as text: that is what `pandas.read_csv` takes them for."""
+    import pyarrow as pa
+
+    return {field.name: pa.string() for field in schema if pa.types.is_temporal(field.type)}
+
+
+def _pandass(schema: Any, source: Source) -> Any:
+    """Return a schema in which columns without any value are floats, as pandas has them where a file is text."""
+    import pyarrow as pa
+
+    for position, field in enumerate(schema):
+        if source.format == "csv" and pa.types.is_null(field.type):
+            schema = schema.set(position, field.with_type(pa.float64()))
+    return schema
+
+
+class _Loaded:
+    """Reads a format that can't be streamed, whole."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
+        """Open the table: its schema and its batches."""
+        table = tables.read_table(self._source.path, self._source.name)
+        yield table.schema, iter(table.to_batches(max_chunksize=BATCH_ROWS))
+
+    def settle(self) -> None:
+        """Do nothing: the file was read whole."""
+
+
+def _estimated(source: Source) -> int:
+    """Return about how many bytes a file takes up as a DataFrame."""
+    if source.format == "parquet":
+        return _parquet_size(source)
+    size = source.path.stat().st_size
+    return size * _GROWTH.get(source.format, _GROWTH_ELSE) * (_GROWTH_ZIPPED if source.zipped else 1)
+
+
+def _parquet_size(source: Source) -> int:
+    """Return the bytes of a Parquet file's columns in memory: dictionaries make the file itself far smaller."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(source.path) as file:
+            metadata, schema = file.metadata, file.schema
+            written = [0] * metadata.num_columns
+            for group, column in itertools.product(range(metadata.num_row_groups), range(metadata.num_columns)):
+                written[column] += metadata.row_group(group).column(column).total_uncompressed_size
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{source.name}: {error}. The file is damaged, or not what its name says: get it again") from (
+            error
+        )
+    fixed = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 8}
+    return sum(
+        max(written[column], metadata.num_rows * fixed.get(schema.column(column).physical_type, _TEXT_BYTES))
+        for column in range(metadata.num_columns)
+    )
