@@ -53,6 +53,10 @@ soak: setup-faults ## Only the last of them: ten minutes of tasks under random f
 fuzz: setup-test ## Damage messages and values for a minute (ARGS="--seed 7"); ARGS=--atheris goes by coverage, if it is installed
 	@$(BIN)/python -W error -m tests.security.fuzz --seconds 60 $(ARGS)
 
+.PHONY: large
+large: setup-test ## Work on a table of 3 GB in a slot of 1 GB; needs 20 GB of disk, run it alone
+	@$(BIN)/python -m pytest tests/integration/test_large.py -m "" -s $(ARGS)
+
 .PHONY: lint
 lint: setup-lint ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -141,7 +141,7 @@ def test_a_large_filter_checks_its_types_before_it_reads(tmp_path: Path):
     with context.attempt(tmp_path / "scratch", None, context.Attempt(memory_limit=1_000_000)):
         with pytest.raises(InvalidArguments, match="can't compare"):
             rows.filter(str(path), [("x", ">", "a")])
-        with pytest.raises(InvalidArguments, match="'kk'.*'k'"):
+        with pytest.raises(InvalidArguments, match=r"'kk'.*'k'"):
             rows.filter(str(path), [("kk", "==", "a")])
         found = rows.filter(str(path), [("x", ">", 1)])
         assert isinstance(found, Path)  # a tenth of a megabyte is all that a frame may take up here

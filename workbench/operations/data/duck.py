@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import os
 import shutil
@@ -18,8 +19,8 @@ from workbench.operations.datasets import Dataset
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-MEMORY_SHARE = 0.4
-"""Of the slot's memory DuckDB may take for its buffers; beyond it, it writes to disk. It needs more than these."""
+MEMORY_SHARE = 0.25
+"""Of the slot's memory DuckDB may take for its buffers; beyond it, it writes to disk. In all it takes twice as much."""
 LEAST_MEMORY = 64 * 1024**2
 RESULT_SHARE = 1 / 8
 """Of that memory a result may take up to come back as a DataFrame; a larger one becomes a file."""
@@ -50,7 +51,7 @@ def opened(**data: Dataset) -> Iterator[Any]:
     InputError, InvalidArguments, StoreError, MemoryError
         In place of what DuckDB raises within.
     """
-    with _place() as directory:
+    with _frugal(), _place() as directory:
         files = {name: _plainly_named(each.parquet(directory), directory) for name, each in data.items()}
         with contextlib.closing(_connected(directory)) as connection, explained():
             for name, paths in files.items():
@@ -61,10 +62,10 @@ def opened(**data: Dataset) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def opened_for_sql(data: Mapping[str, Dataset]) -> Iterator[Any]:
-    """Open a connection as `opened` does, whose views have the columns' own names."""
-    with _place() as directory:
+    """Open a connection as `opened` does, whose views have the columns' own names, and their rows the files' order."""
+    with _frugal(), _place() as directory:
         files = {name: _plainly_named(each.parquet(directory), directory) for name, each in data.items()}
-        with contextlib.closing(_connected(directory)) as connection, explained():
+        with contextlib.closing(_connected(directory, ordered=True)) as connection, explained():
             for name, paths in files.items():
                 _check_apart(data[name].schema.names, name)
                 listing = ", ".join(map(text, paths))
@@ -116,6 +117,8 @@ def collect(
 ) -> DataFrame | Path:
     """Return rows as a DataFrame if they fit in memory; as a Parquet file if they don't, or a file was asked for.
 
+    Where a row contradicts the types that a text file's first ones suggested, it can be called again.
+
     Parameters
     ----------
     found
@@ -130,34 +133,37 @@ def collect(
         A further column of the batches, which becomes the frame's index. A file has none.
     """
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    def plain(batch: Any) -> Any:
-        return restored(batch.select(range(len(schema))), schema)
+    size = 0
 
-    iterator = iter(found)
-    held: list[Any] = []
-    left = datasets.limit() * RESULT_SHARE
-    while output is None and left > 0:
-        batch = next(iterator, None)
-        if batch is None:
-            frame: DataFrame = pa.Table.from_batches([plain(each) for each in held], schema).to_pandas()
-            if labels is not None and frame.index.name is None:
-                parts = [each.column(labels) for each in held]
-                frame.index = pa.chunked_array(parts, pa.int64()).to_pandas().rename(None).array
-            return frame
-        held.append(batch)
-        left -= batch.nbytes
+    def write(part: Path, numbers: Path) -> None:
+        nonlocal size
+        with contextlib.ExitStack() as stack:
+            put = stack.enter_context(parquet_writer(part, schema, "snappy"))
+            number = None
+            if labels is not None:
+                number = stack.enter_context(parquet_writer(numbers, pa.schema([(labels, pa.int64())]), "snappy"))
+            for batch in found:
+                size += batch.nbytes
+                put(restored(batch.select(range(len(schema))), schema))
+                if number is not None:
+                    number(batch.select([labels]))
 
-    def write(part: Path) -> None:
-        with parquet_writer(part, schema, "snappy") as put:
-            while held:
-                put(plain(held.pop(0)))
-            for batch in iterator:
-                put(plain(batch))
-
-    if output is None:
-        context.note("result", "a Parquet file: as a DataFrame it would be too large for the slot's memory")
-    return context.write_file(name, output, write)
+    with _place() as directory:
+        numbers = directory / "numbers.parquet"
+        if output is not None:
+            return context.write_file(name, output, lambda part: write(part, numbers))
+        # On disk in any case: while DuckDB is at work, memory is its own.
+        place = directory / name
+        write(place, numbers)
+        if size > datasets.limit() * RESULT_SHARE:
+            context.note("result", "a Parquet file: as a DataFrame it would be too large for the slot's memory")
+            return context.write_file(name, None, lambda part: place.rename(part) and None)
+        frame: DataFrame = pq.read_table(place).cast(schema).to_pandas()
+        if labels is not None:
+            frame.index = pq.read_table(numbers).column(0).to_pandas().rename(None).array
+        return frame
 
 
 def restored(batch: Any, schema: Any) -> Any:
@@ -184,6 +190,10 @@ def explained() -> Iterator[None]:
         yield
     except duckdb.OutOfMemoryException as error:
         raise MemoryError(f"DuckDB: {_first_line(error)}") from error
+    except OSError as error:  # in Arrow's words, where rows are read from a query that runs
+        if "Out of Memory" not in str(error):
+            raise
+        raise MemoryError(f"DuckDB: {_first_line(error)}") from error
     except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException) as error:
         if "No space left" in str(error) or "max_temp_directory_size" in str(error):
             raise StoreError(f"there is no room on the disk for what doesn't fit in memory: {error}") from error
@@ -199,6 +209,35 @@ def explained() -> Iterator[None]:
 # --- inside -----------------------------------------------------------------------------------------
 
 
+_MMAP_THRESHOLD, _ARENAS = -3, -8  # of mallopt(3)
+_BLOCK = 128 * 1024  # bytes from which on memory is given back to the system; DuckDB's buffers have twice as many
+_USUAL = 32 * 1024**2  # what glibc raises that to by itself, as blocks are freed
+
+
+@contextlib.contextmanager
+def _frugal() -> Iterator[None]:
+    """Let freed memory go back to the system while the block lasts: the slot's limit counts all that is mapped.
+
+    Arrow's own allocator and glibc's keep what they were given, each thread for itself: with DuckDB's buffers that
+    comes to half as much again as is used. Giving it back is slower, which shows in nothing that works from disk.
+    """
+    import pyarrow as pa
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if context.memory_limit() is None or mallopt is None:
+        yield
+        return
+    pool = pa.default_memory_pool()
+    mallopt(_ARENAS, THREADS)
+    mallopt(_MMAP_THRESHOLD, _BLOCK)
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(pool)
+        mallopt(_MMAP_THRESHOLD, _USUAL)
+
+
 @contextlib.contextmanager
 def _place() -> Iterator[Path]:
     """Make a directory below the attempt's own, for as long as it is needed."""
@@ -210,7 +249,7 @@ def _place() -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _connected(directory: Path) -> Any:
+def _connected(directory: Path, *, ordered: bool = False) -> Any:
     import duckdb
 
     memory = max(int(datasets.limit() * MEMORY_SHARE), LEAST_MEMORY)
@@ -223,7 +262,10 @@ def _connected(directory: Path) -> Any:
         "allow_community_extensions": False,
         "allow_persistent_secrets": False,
         "python_enable_replacements": False,  # a table's name isn't looked up among Python's variables
-        "arrow_large_buffer_size": False,
+        "preserve_insertion_order": ordered,  # else rows come as they are ready, and needn't be held back
+        "async_threads": 1,
+        "allocator_flush_threshold": "32MB",
+        "allocator_bulk_deallocation_flush_threshold": "32MB",
     }
     connection = duckdb.connect(":memory:", config=config)
     connection.execute("SET TimeZone = 'UTC'")

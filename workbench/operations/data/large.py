@@ -151,11 +151,19 @@ def merge(
         (f"l.{duck.column(left, a)}", f"r.{duck.column(right, b)}") for a, b in zip(left_on, right_on, strict=True)
     ]
     on = " AND ".join(f"{a} IS NOT DISTINCT FROM {b}" for a, b in pairs)
+    # As pandas has it, missing times come first and all else that is missing last.
+    missing = ["FIRST" if pa.types.is_temporal(left.schema.field(a).type) else "LAST" for a in left_on]
     order = {
         "left": "l.row_, r.row_",
         "inner": "l.row_, r.row_",
         "right": "r.row_, l.row_",
-        "outer": ", ".join([*(f"coalesce({a}, {b}) NULLS LAST" for a, b in pairs), "l.row_", "r.row_"]),
+        "outer": ", ".join(
+            [
+                *(f"coalesce({a}, {b}) NULLS {last}" for (a, b), last in zip(pairs, missing, strict=True)),
+                "l.row_",
+                "r.row_",
+            ]
+        ),
     }[how]
     join = "FULL" if how == "outer" else how.upper()
     query = f"SELECT {', '.join(columns)} FROM l {join} JOIN r ON {on} ORDER BY {order}"  # noqa: S608

@@ -340,8 +340,15 @@ def _aggregated(series: Any, data: Dataset, name: str, function: str, dtype: Any
         kind = dtype.kind if dtype.kind in "fu" else "i"
         if kind != "f" and function == "prod" and (series.abs() > 2.0**53).any():
             raise InvalidArguments(f"the product of column {name!r} is beyond what whole numbers hold exactly here")
-        plain = {"f": str(dtype).lower(), "u": "uint64", "i": "int64"}[kind]
-        return series.astype(plain.capitalize().replace("Ui", "UI") if masked else plain)
+        if kind == "f" or dtype.kind == "O":
+            return series.astype("Float64" if masked else dtype if kind == "f" else "int64")
+        wide = "uint64" if kind == "u" else "int64"
+        if masked:
+            return series.astype(wide.capitalize().replace("Ui", "UI"))
+        # pandas sums narrow numbers in their own type, and lets the sums overflow; here those become wider.
+        own = np.dtype(wide) if dtype.kind == "b" else dtype
+        fits = series.empty or np.iinfo(own).min <= series.min() <= series.max() <= np.iinfo(own).max
+        return series.astype(own if fits else wide)
     if function in _FLOATS:
         if masked:
             return series.astype("Float32" if dtype.name == "Float32" else "Float64")
