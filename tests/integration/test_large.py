@@ -21,7 +21,7 @@ from workbench import samples
 pytestmark = pytest.mark.slow
 
 GIGABYTE = 10**9
-SIZE = 3 * GIGABYTE
+SIZE = int(os.environ.get("WORKBENCH_LARGE_SIZE", 3 * GIGABYTE))
 PATIENCE = 1500.0
 
 

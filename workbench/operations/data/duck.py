@@ -159,7 +159,7 @@ def collect(
         write(place, numbers)
         if size > datasets.limit() * RESULT_SHARE:
             context.note("result", "a Parquet file: as a DataFrame it would be too large for the slot's memory")
-            return context.write_file(name, None, lambda part: place.rename(part) and None)
+            return context.write_file(name, None, lambda part: os.replace(place, part))  # noqa: PTH105 - returns None
         frame: DataFrame = pq.read_table(place).cast(schema).to_pandas()
         if labels is not None:
             frame.index = pq.read_table(numbers).column(0).to_pandas().rename(None).array
