@@ -138,7 +138,6 @@ class Publisher:
     async def __aenter__(self) -> Self:
         self._closed = False
         self.connection.start()
-        self._look()
         return self
 
     async def __aexit__(
@@ -148,8 +147,6 @@ class Publisher:
 
     async def close(self) -> None:
         """Close the connection; what was not confirmed fails with `BrokerUnavailable`."""
-        if self._looking is not None:
-            self._looking.cancel()
         await self.connection.close()
         self._closed = True
         for entry in self._under_way():
@@ -267,10 +264,13 @@ class Publisher:
         again, self._unconfirmed = list(self._unconfirmed.values()), {}
         self._waiting.extendleft(reversed(again))
         self._refill()
+        self._look()
 
     def lost(self, reason: str) -> None:
         """Keep what is unconfirmed for the next connection."""
         self._channel = self._replies = None
+        if self._looking is not None:
+            self._looking.cancel()
 
     def _is_full(self) -> bool:
         return self.pending >= self._window or self._bytes >= self._window_bytes
@@ -332,7 +332,7 @@ class Publisher:
             entry.done.set_result(None)
 
     def _look(self) -> None:
-        """Give up a channel whose confirms don't come; again and again. A blocked broker owes none."""
+        """Give up a channel whose confirms don't come; as long as it is there. A blocked broker owes none."""
         loop = asyncio.get_running_loop()
         self._looking = loop.call_later(LOOK, self._look)
         oldest = next(iter(self._unconfirmed.values()), None)
