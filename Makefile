@@ -50,7 +50,7 @@ soak: setup-faults ## Only the last of them: ten minutes of tasks under random f
 	@$(BIN)/python -m pytest tests/faults/test_soak.py -m "" -s $(ARGS)
 
 .PHONY: fuzz
-fuzz: setup-test ## Damage messages and values for a minute (ARGS="--seed 7"); ARGS=--atheris goes by coverage, if it is installed
+fuzz: setup-test ## Damage messages and values for a minute (ARGS="--seed 7")
 	@$(BIN)/python -W error -m tests.security.fuzz --seconds 60 $(ARGS)
 
 .PHONY: large
