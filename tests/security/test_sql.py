@@ -1,0 +1,46 @@
+"""`data.sql` reads the tables it is given and nothing else; what wants more is an error, and the process lives on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.security import hostile_sql
+from tests.security.limits import tried
+from workbench.core.errors import InvalidArguments
+from workbench.operations import context, registry
+
+registry.load()
+
+
+def run(query: str, directory: Path) -> pd.DataFrame:
+    secret, out = directory / "secret.csv", directory / "out"
+    secret.write_text("password\nhunter2\n")
+    query = query.replace("SECRET", str(secret)).replace("OUT", str(out))
+    try:
+        with context.attempt(directory / "scratch", None, context.Attempt(memory_limit=512 << 20)):
+            return registry.get("data.sql").function(query, t=pd.DataFrame({"x": [1, 2]}))
+    finally:
+        assert not list(directory.glob("out*"))
+
+
+@pytest.mark.parametrize("query", [*hostile_sql.READS, *hostile_sql.CHANGES])
+def test_a_query_that_wants_more_than_its_tables_is_refused(query: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArguments) as caught:
+        run(query, tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_tables_themselves_are_read(tmp_path: Path) -> None:
+    assert run("SELECT sum(x) AS s FROM t", tmp_path)["s"].tolist() == [3]
+
+
+@pytest.mark.parametrize("query", [*hostile_sql.CRASHES, *hostile_sql.HEAVY])
+def test_a_query_that_would_crash_or_take_all_memory_ends_in_an_error(query: str, tmp_path: Path) -> None:
+    (tmp_path / "query.sql").write_text(query)
+    call = "registry.get('data.sql').function(Path(PATH).read_text(), t=pandas.DataFrame({'x': [1, 2]}))"
+    went = tried(call, PATH=tmp_path / "query.sql", megabytes=1024)
+    assert went.kind in ("InvalidArguments", "MemoryError", "DataFrame"), went
+    assert went.seconds < 20, went
