@@ -98,6 +98,8 @@ def _guarded(batches: Any, source: Source) -> Iterator[Any]:
             batch = next(iterator, None)
             if batch is not None:
                 batch.validate(full=True)  # an offset that leads out of its buffer would crash whoever follows it
+        except MemoryError:  # Arrow's too, which is an ArrowException as well
+            raise
         except (pa.ArrowException, OSError) as error:
             damaged(source, error)
         if batch is None:

@@ -7,20 +7,17 @@ missing, a number or text whichever engine works on it.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.core.errors import InputError, InvalidArguments
-from workbench.operations import context, tabular
-from workbench.operations.columnar import FeatherReader, ParquetReader, parquet_writer
-from workbench.operations.csvfiles import CsvReader
-from workbench.operations.jsonlines import JsonLinesReader
+from workbench.operations import context, formats, reading, tabular
+from workbench.operations.columnar import parquet_writer
 from workbench.operations.tabular import Options, Reader, Source
-from workbench.values import arguments, tables
+from workbench.values import arguments
 from workbench.values.files import Files
 from workbench.values.refs import FileRef, size_text
 
@@ -36,7 +33,7 @@ FRAME_SHARE = 1 / 3
 BATCH_ROWS = 64 * 1024
 
 # Bytes in memory for each byte of a file: a digit or two become eight bytes, and zipped text is ten times as long.
-_GROWTH = {"csv": 4, "jsonl": 3, "feather": 3, "parquet": 4}
+_GROWTH = {"csv": 4, "tsv": 4, "jsonl": 3, "json": 3, "feather": 3, "arrow": 3}
 _GROWTH_ELSE, _GROWTH_ZIPPED = 6, 10
 _TEXT_BYTES = 24  # of a string in memory at least, with its length and place
 
@@ -231,7 +228,7 @@ class Dataset:
 
     def _joint(self) -> Any:
         schemas = [_pandass(schema, source) for source, schema in zip(self.sources, self._schemas(), strict=True)]
-        return tabular.joint_schema(list(zip(self.sources, schemas, strict=True)))
+        return reading.joint_schema(list(zip(self.sources, schemas, strict=True)))
 
 
 def from_wire(kind: str, value: object, files: Files) -> object:
@@ -286,35 +283,24 @@ def retyped(work: Callable[[], R], *data: Dataset) -> R:
 # --- readers ----------------------------------------------------------------------------------------
 
 
-def _options(source: Source, types: dict[str, Any]) -> Options:
-    return Options("\t" if source.tabs else ",", types, None, False, "utf8", False)
-
-
-def _reader(source: Source) -> Reader:
-    match source.format:
-        case "csv":
-            reader = CsvReader(source, _options(source, {}))
-            with reader.open() as (schema, _):
-                times = _times(schema)
-            return CsvReader(source, _options(source, times)) if times else reader
-        case "jsonl":
-            return JsonLinesReader(source, _options(source, {}))
-        case "parquet":
-            return ParquetReader(source)
-        case "feather":
-            return FeatherReader(source)
-    return _Loaded(source)
+def _reader(source: Source, types: Mapping[str, Any] | None = None) -> Reader:
+    if not source.delimited:
+        return formats.reader_of(source, Options())
+    reader = formats.reader_of(source, Options(column_types=types or {}))
+    if types is None:
+        with reader.open() as (schema, _):
+            times = _times(schema)
+        return _reader(source, times) if times else reader
+    return reader
 
 
 def _settled(source: Source) -> Reader:
     reader = _reader(source)
-    if source.format not in tabular.TEXT:
-        return reader
     reader.settle()
-    if source.format == "csv":
+    if source.delimited:
         with reader.open() as (schema, _):
             found = {field.name: field.type for field in schema} | _times(schema)
-        return CsvReader(source, _options(source, found))
+        return _reader(source, found)
     return reader
 
 
@@ -330,25 +316,9 @@ def _pandass(schema: Any, source: Source) -> Any:
     import pyarrow as pa
 
     for position, field in enumerate(schema):
-        if source.format == "csv" and pa.types.is_null(field.type):
+        if source.delimited and pa.types.is_null(field.type):
             schema = schema.set(position, field.with_type(pa.float64()))
     return schema
-
-
-class _Loaded:
-    """Reads a format that can't be streamed, whole."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
-        """Open the table: its schema and its batches."""
-        table = tables.read_table(self._source.path, self._source.name)
-        yield table.schema, iter(table.to_batches(max_chunksize=BATCH_ROWS))
-
-    def settle(self) -> None:
-        """Do nothing: the file was read whole."""
 
 
 def _estimated(source: Source) -> int:

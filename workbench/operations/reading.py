@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from workbench.operations.tabular import Contradicted, Reader, Source, check_known, check_names
+from workbench.core.errors import InvalidArguments
+from workbench.operations.tabular import Contradicted, Reader, Source, check_known, check_names, join_types
 
 R = TypeVar("R")
 
@@ -106,3 +107,32 @@ class Chosen:
             check_names(names, self._source)
             chosen = schema.empty_table().select(kept).rename_columns(names).schema
             yield chosen, (batch.select(kept).rename_columns(names) for batch in batches)
+
+
+def joint_schema(schemas: list[tuple[Source, Any]]) -> Any:
+    """Return the schema that holds the rows of all sources: the first one's columns, of the narrowest types for all.
+
+    Raises
+    ------
+    InvalidArguments
+        If the sources differ in their columns, or nothing holds both of two types.
+    """
+    import pyarrow as pa
+
+    first, joint = schemas[0]
+    for source, schema in schemas[1:]:
+        if set(schema.names) != set(joint.names):
+            differing = ", ".join(sorted(set(schema.names) ^ set(joint.names)))
+            raise InvalidArguments(
+                f"sources: {first.name} and {source.name} differ in the columns {differing}: select the same ones first"
+            )
+        for position, name in enumerate(joint.names):
+            left, right = joint.field(name).type, schema.field(name).type
+            both = join_types(left, right, text=first.delimited and source.delimited)
+            if both is None:
+                raise InvalidArguments(
+                    f"sources: column {name!r} is {left} in {first.name} and {right} in {source.name}, which no type "
+                    "holds together: convert one of them first"
+                )
+            joint = joint.set(position, pa.field(name, both))
+    return joint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import zipfile
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -15,14 +14,13 @@ from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context
 from workbench.operations.columnar import BATCH_ROWS
 from workbench.operations.tabular import Options, Source, Typed, Write, check_known, check_names, damaged
+from workbench.values.archives import check_workbook
 
 ROWS = 1_048_576
 COLUMNS = 16_384
 LONGEST_TEXT = 32_767
 """What a sheet holds at most, as Excel's specification says; the first row is the header."""
 
-LARGEST = 4 << 30
-"""Bytes of XML in a workbook: more than a full sheet of text has, and no more than can be read in reasonable time."""
 _MOST_INTEGER = 2**53  # numbers are floats
 _FORMATS = {"date": "yyyy-mm-dd", "datetime": "yyyy-mm-dd hh:mm:ss.000", "time": "hh:mm:ss.000", "span": "[h]:mm:ss"}
 
@@ -70,11 +68,11 @@ class WorkbookReader(Typed):
     def _opened(self) -> Any:
         import python_calamine
 
+        check_workbook(self._source.path, self._source.name)
         try:
-            self._check_size()
             book = python_calamine.CalamineWorkbook.from_path(str(self._source.path))
             names = book.sheet_names
-        except (python_calamine.CalamineError, zipfile.BadZipFile, OSError, ValueError) as error:
+        except (python_calamine.CalamineError, OSError, ValueError) as error:
             damaged(self._source, error)
         if not names:
             raise InputError(f"{self._source.name} holds no sheet. Save it again in Excel")
@@ -89,17 +87,6 @@ class WorkbookReader(Typed):
             return book.get_sheet_by_name(name)
         except (python_calamine.CalamineError, ValueError) as error:
             damaged(self._source, f"sheet {name!r}: {error}")
-
-    def _check_size(self) -> None:
-        """Refuse what would fill the memory: a workbook is a ZIP archive, which says how large its parts are."""
-        with zipfile.ZipFile(self._source.path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        limit = min(LARGEST, context.memory_limit() or LARGEST)
-        if size > limit:
-            raise InputError(
-                f"{self._source.name} unpacks to {size / 1e9:.1f} GB, and the limit is {limit / 1e9:.1f}: take CSV or "
-                "Parquet for tables of this size"
-            )
 
     def _names(self, header: list[Any]) -> list[str]:
         if not any(value != "" for value in header):

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import context, formats, partitions, reading, tabular
+from workbench.operations import context, formats, partitions, reading
 from workbench.operations.context import Overwrite
 from workbench.operations.formats import Target
 from workbench.operations.registry import operation
-from workbench.operations.tabular import Compression, Options, Reader, Source, TableFormat
+from workbench.operations.tabular import Compression, Options, Reader, TableFormat
 from workbench.values.refs import DirectoryPath, FileRef, OutputPath
 
 
@@ -124,7 +124,7 @@ def concat(
     target = formats.target_of(to, compression, output)
 
     def write(part: Path) -> None:
-        schema = _joint_schema([(file, _schema_of(reader)) for file, reader in zip(files, readers, strict=True)])
+        schema = reading.joint_schema([(file, _schema_of(reader)) for file, reader in zip(files, readers, strict=True)])
         with target.writer(part, schema) as put:
             for done, reader in enumerate(readers):
                 context.progress(done / len(readers), files[done].name)
@@ -230,32 +230,3 @@ def _at_least_one(items: Iterator[Iterator[Any]]) -> Iterator[Iterator[Any]]:
         yield item
     if none:
         yield iter(())
-
-
-def _joint_schema(schemas: list[tuple[Source, Any]]) -> Any:
-    """Return the schema that holds the rows of all sources: the first one's columns, of the narrowest types for all.
-
-    Raises
-    ------
-    InvalidArguments
-        If the sources differ in their columns, or nothing holds both of two types.
-    """
-    import pyarrow as pa
-
-    first, joint = schemas[0]
-    for source, schema in schemas[1:]:
-        if set(schema.names) != set(joint.names):
-            differing = ", ".join(sorted(set(schema.names) ^ set(joint.names)))
-            raise InvalidArguments(
-                f"sources: {first.name} and {source.name} differ in the columns {differing}: select the same ones first"
-            )
-        for position, name in enumerate(joint.names):
-            left, right = joint.field(name).type, schema.field(name).type
-            both = tabular.join_types(left, right, text=first.delimited and source.delimited)
-            if both is None:
-                raise InvalidArguments(
-                    f"sources: column {name!r} is {left} in {first.name} and {right} in {source.name}, which no type "
-                    "holds together: convert one of them first"
-                )
-            joint = joint.set(position, pa.field(name, both))
-    return joint

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 LONGEST_QUERY = 100_000
+DEEPEST_QUERY = 200
 
 
 @operation("data.sql")
@@ -71,8 +72,14 @@ def _check(query: str) -> None:
 
     if len(query) > LONGEST_QUERY:
         raise InvalidArguments(f"query: is {len(query):,} characters long; at most {LONGEST_QUERY:,} are taken")
-    with duck.explained():
-        statements = duckdb.extract_statements(query)
+    _check_depth(query)
+    try:
+        with duck.explained():
+            statements = duckdb.extract_statements(query)
+    except ValueError as error:  # kinds of statements that DuckDB's own binding has no name for
+        if isinstance(error, InvalidArguments):
+            raise
+        raise InvalidArguments(f"query: takes a statement that reads, SELECT … or WITH … SELECT …: {error}") from error
     if len(statements) != 1:
         raise InvalidArguments(f"query: takes one statement, got {len(statements)}")
     kind = statements[0].type
@@ -80,6 +87,18 @@ def _check(query: str) -> None:
         raise InvalidArguments(f"query: takes a statement that reads, SELECT … or WITH … SELECT …, got {kind.name}")
     if statements[0].named_parameters:
         raise InvalidArguments("query: has parameters ($1, ?), which nothing fills: write the values out")
+
+
+def _check_depth(query: str) -> None:
+    """Raise where brackets are nested deeply: DuckDB's parser takes memory that grows with the square of their number.
+
+    Brackets in texts and comments are counted as well; what a person writes stays far below.
+    """
+    depth = 0
+    for character in query:
+        depth += (character in "([{") - (character in ")]}")
+        if depth > DEEPEST_QUERY:
+            raise InvalidArguments(f"query: has brackets more than {DEEPEST_QUERY} deep, open ones in texts included")
 
 
 def _without_index(data: Dataset) -> Dataset:
