@@ -43,4 +43,4 @@ def test_a_query_that_would_crash_or_take_all_memory_ends_in_an_error(query: str
     call = "registry.get('data.sql').function(Path(PATH).read_text(), t=pandas.DataFrame({'x': [1, 2]}))"
     went = tried(call, PATH=tmp_path / "query.sql", megabytes=1024)
     assert went.kind in ("InvalidArguments", "MemoryError", "DataFrame"), went
-    assert went.seconds < 20, went
+    assert went.seconds < 120, went  # a task's own time limit ends it sooner

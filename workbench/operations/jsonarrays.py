@@ -105,21 +105,6 @@ def _records(text: bytes, source: Source, number: int, *, last: bool = False) ->
     return [bytes(record).replace(b"\r", b" ").replace(b"\n", b" ") for record in found]
 
 
-def check_depth(block: bytes, source: Source) -> None:
-    """Raise `InputError` if JSON Lines are nested so deeply that a parser could run out of its stack."""
-    import msgspec
-
-    openings = block.count(b"{") + block.count(b"[")
-    if openings <= block.count(b"\n") + DEEPEST:  # one a line, at least: so no line has many
-        return
-    try:
-        msgspec.json.Decoder(msgspec.Raw).decode_lines(block)
-    except RecursionError:
-        raise too_deep(source) from None
-    except msgspec.DecodeError:
-        pass  # Arrow says what is wrong, and so do we, with the line
-
-
 DEEPEST = 64
 
 

@@ -178,7 +178,11 @@ def _arrow_csv(file: BinaryIO, name: str, separator: str) -> Any:
     options = pyarrow.csv.ParseOptions(delimiter=separator)
     try:
         table = pyarrow.csv.read_csv(file, parse_options=options)
-    except pa.ArrowInvalid:  # once more, one row after the other, which tells the bad one's number; lines may be long
+    except pa.ArrowInvalid as error:  # once more, one row after the other, which tells the bad one's number
+        if bounds.room() < 4 * bounds.LINE:  # Arrow aborts the process where there is no room for blocks of such lines
+            if "straddling" in str(error):
+                raise bounds.too_large(name) from error
+            raise
         file.seek(0)
         slowly = pyarrow.csv.ReadOptions(use_threads=False, block_size=bounds.LINE)
         table = pyarrow.csv.read_csv(file, slowly, options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -105,6 +106,8 @@ class _Evaluation:
             raise InvalidArguments(
                 f"an expression may have {LENGTH} characters, this one has {len(self.text)}: compute it in steps"
             )
+        if not self.text.isascii() and (odd := re.search("[\ud800-\udfff]", self.text)) is not None:
+            raise self.refused(odd.start() + 1, "it can't be read: there is half of a character")
         if "\0" in self.text:
             raise self.refused(self.text.index("\0") + 1, "it can't be read: there is a null character")
         try:

@@ -62,10 +62,9 @@ def groupby(
     check_aggregations(agg)
     if too_large("duckdb", data):
         return large_summaries.groupby(data, keys, agg, dropna=dropna, sort=sort)
+    frame = data.frame()
     try:
-        return (
-            data.frame().groupby(keys if isinstance(by, list) else by, dropna=dropna, sort=sort, observed=True).agg(agg)
-        )
+        return frame.groupby(keys if isinstance(by, list) else by, dropna=dropna, sort=sort, observed=True).agg(agg)
     except TypeError as error:
         raise InvalidArguments(f"an aggregation doesn't fit its column's type: {error}") from error
 

@@ -333,7 +333,7 @@ def _aggregated(series: Any, data: Dataset, name: str, function: str, dtype: Any
 
     masked = not isinstance(dtype, np.dtype) and hasattr(dtype, "numpy_dtype") and dtype.kind in "iufb"
     if function in _COUNTS:
-        return series.astype("Int64" if masked else "int64")
+        return series.astype("Int64" if masked and function != "nunique" else "int64")
     if function in ("any", "all"):
         return series.astype("boolean" if masked else "bool")
     if function in ("sum", "prod"):

@@ -228,8 +228,9 @@ def sort(
     if too_large("duckdb", data, stream=output is not None):
         each = ascending if isinstance(ascending, list) else [ascending] * len(keys)
         return large.sort(data, keys, each, na_position, ignore_index, output)
+    frame = data.frame()
     try:
-        return data.frame().sort_values(
+        return frame.sort_values(
             keys, ascending=ascending, na_position=na_position, ignore_index=ignore_index, kind="stable"
         )
     except TypeError as error:

@@ -73,16 +73,14 @@ def _check(query: str) -> None:
     if len(query) > LONGEST_QUERY:
         raise InvalidArguments(f"query: is {len(query):,} characters long; at most {LONGEST_QUERY:,} are taken")
     _check_depth(query)
-    try:
-        with duck.explained():
-            statements = duckdb.extract_statements(query)
-    except ValueError as error:  # kinds of statements that DuckDB's own binding has no name for
-        if isinstance(error, InvalidArguments):
-            raise
-        raise InvalidArguments(f"query: takes a statement that reads, SELECT … or WITH … SELECT …: {error}") from error
+    with duck.explained():
+        statements = duckdb.extract_statements(query)
     if len(statements) != 1:
         raise InvalidArguments(f"query: takes one statement, got {len(statements)}")
-    kind = statements[0].type
+    try:
+        kind = statements[0].type
+    except ValueError as error:  # a kind that DuckDB's own binding has no name for
+        raise InvalidArguments(f"query: takes a statement that reads, SELECT … or WITH … SELECT …: {error}") from error
     if kind != duckdb.StatementType.SELECT:
         raise InvalidArguments(f"query: takes a statement that reads, SELECT … or WITH … SELECT …, got {kind.name}")
     if statements[0].named_parameters:

@@ -91,7 +91,8 @@ def describe(data: Dataset, *, include: Literal["all"] | None = None) -> DataFra
     data = Dataset.of(data)
     if too_large("duckdb", data):
         return large_summaries.describe(data, include=include)
+    frame = data.frame()
     try:
-        return data.frame().describe(include=include)
+        return frame.describe(include=include)
     except ValueError as error:
         raise InvalidArguments(f"data can't be described: {error}") from error
