@@ -154,6 +154,10 @@ def test_groups_have_the_same_aggregates(frame, by, dropna, sort, data, director
     found = large_summaries.groupby(written(frame, directory), by, agg, dropna=dropna, sort=sort)
 
     expected = groups.groupby(frame, by, agg, dropna=dropna, sort=sort)
+    for column in found.columns:
+        if column[1] == "skew":  # of equal values: pandas has 0, or none, by how its sums were rounded
+            expected[column] = expected[column].mask(expected[column] == 0)
+            found[column] = found[column].mask(found[column] == 0)
     assert_frame_equal(found, expected, rtol=1e-6, atol=1e-6)
 
 

@@ -267,7 +267,10 @@ class Files:
             raise PathRefused(f"{text[:200]!r} is not a path")
         if len(text) > _LONGEST or any(len(os.fsencode(part)) > _LONGEST_NAME for part in text.split("/")):
             raise PathRefused(f"{text[:200]!r}… is too long for a path")
-        real = Path(os.path.realpath(text))
+        try:
+            real = Path(os.path.realpath(text))
+        except OSError as error:  # a link that was followed is none any more
+            raise PathRefused(f"{text[:500]} changes while it is looked at: {error}") from error
         for root in self.roots:
             if real.is_relative_to(os.path.realpath(root)):
                 return real

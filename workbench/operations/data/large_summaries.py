@@ -108,7 +108,7 @@ def _expression(function: str, x: str) -> str:
         "std": f"stddev_samp({number})",
         "var": f"var_samp({number})",
         "sem": f"stddev_samp({number}) / sqrt(count({x}))",
-        "skew": f"CASE WHEN count({x}) >= 3 THEN CASE WHEN min({x}) = max({x}) THEN 0 ELSE skewness({number}) END END",
+        "skew": f"CASE WHEN count({x}) >= 3 AND min({x}) <> max({x}) THEN skewness({number}) END",
         "any": f"coalesce(bool_or({number} <> 0), false)",
         "all": f"coalesce(bool_and({number} <> 0), true)",
     }[function]
