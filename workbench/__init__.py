@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from workbench.core.errors import ResultTimeout as ResultTimeout
     from workbench.core.errors import Retry as Retry
     from workbench.core.errors import SoftTimeLimit as SoftTimeLimit
+    from workbench.core.errors import StoreError as StoreError
     from workbench.core.errors import TaskCancelled as TaskCancelled
     from workbench.core.errors import TaskEnded as TaskEnded
     from workbench.core.errors import TaskExpired as TaskExpired
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from workbench.local.cluster import LocalCluster as LocalCluster
     from workbench.operations.context import progress as progress
     from workbench.operations.context import scratch_file as scratch_file
+    from workbench.operations.datasets import Dataset as Dataset
     from workbench.operations.registry import operation as operation
     from workbench.values.refs import FileRef as FileRef
     from workbench.values.refs import OutputPath as OutputPath
@@ -65,6 +67,7 @@ _ERRORS = (
     "ResultTimeout",
     "Retry",
     "SoftTimeLimit",
+    "StoreError",
     "TaskCancelled",
     "TaskEnded",
     "TaskExpired",
@@ -82,6 +85,7 @@ _HOMES = {
     "LocalCluster": "workbench.local.cluster",
     "OutputPath": "workbench.values.refs",
     "Cancellation": "workbench.client.cancel",
+    "Dataset": "workbench.operations.datasets",
     "Letter": "workbench.broker.letters",
     "Producer": "workbench.client.producer",
     "TaskGroup": "workbench.client.group",
