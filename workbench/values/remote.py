@@ -40,7 +40,10 @@ def connect(location: str) -> tuple[Any, str]:
         filesystem, root = fsspec.core.url_to_fs(location)
     else:
         chosen = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
-        filesystem, root = fsspec.core.url_to_fs(location, config_kwargs={**_S3_WAITS, **chosen})
+        # An instance of its own: a shared one goes on without the credentials that weren't there when it was made.
+        filesystem, root = fsspec.core.url_to_fs(
+            location, config_kwargs={**_S3_WAITS, **chosen}, skip_instance_cache=True
+        )
         filesystem.retries = _S3_TRIES
     return filesystem, str(root).rstrip("/")
 
