@@ -11,13 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from botocore.config import Config
-from moto.server import ThreadedMotoServer
 
 import workbench as wb
 from tests.faults.scene import PATIENCE, Scene
@@ -27,6 +24,11 @@ from workbench.values import codecs, remote
 from workbench.values.files import Files
 from workbench.values.store import RENEW, Store
 from workbench.values.sweep import sweep
+
+pytest.importorskip("s3fs", reason="s3fs and moto aren't installed (pip install 's3fs' 'moto[server]')")
+boto3 = pytest.importorskip("boto3")
+Config = pytest.importorskip("botocore.config").Config
+ThreadedMotoServer = pytest.importorskip("moto.server").ThreadedMotoServer
 
 BUCKET = "values"
 LARGE = random.Random(7).randbytes(20 << 20)  # three parts
