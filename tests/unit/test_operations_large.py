@@ -188,7 +188,9 @@ def test_values_are_counted_alike(frame, columns, normalize, directory: Path):
 @given(frame=tables())
 @both_engines
 def test_a_profile_is_the_same(frame: pd.DataFrame, directory: Path):
-    assert_frame_equal(large_summaries.profile(written(frame, directory)), summaries.profile(frame), check_dtype=False)
+    found, expected = large_summaries.profile(written(frame, directory)), summaries.profile(frame)
+    tied = ["top"]  # of values that are as frequent, either may come first
+    assert_frame_equal(found.drop(columns=tied), expected.drop(columns=tied), check_dtype=False)
 
 
 @given(frame=tables(), include=st.sampled_from([None, "all"]))
