@@ -85,7 +85,7 @@ def test_a_hostile_file_is_refused_by_its_name_in_bounded_time_and_memory(
     make: Maker, error: str, words: str, kind: str, made: Made
 ) -> None:
     if kind == "table" and make in (hostile_tables.zipped_endless_line, hostile_tables.zipped_zeros):
-        return  # Arrow's CSV reader may abort its process where memory runs out: it costs the slot's child, an attempt
+        pytest.xfail("Arrow's CSV reader may abort its process where memory runs out: the slot's child, and an attempt")
     path = made(make)
     assert path.stat().st_size < 12_000_000
     went = tried(f"tables.read_{kind}(Path(PATH), Path(PATH).name)", PATH=path)
