@@ -81,6 +81,18 @@ def test_what_a_task_has_started_ends_with_its_worker_though_that_is_killed(
         wait_until(lambda: not is_alive(left), what="what it started is gone")
 
 
+def test_what_an_ended_task_has_left_ends_with_its_worker_though_that_is_killed(
+    cluster: wb.LocalCluster, tmp_path: Path
+) -> None:
+    started = tmp_path / "pid"
+    with cluster.client() as client:
+        assert client.submit("bad.leaves", str(started), 0.0, "returns").result(PATIENCE) == 1
+        left = int(started.read_text())
+        assert is_alive(left)
+        os.kill(cluster.processes()["worker-1"], signal.SIGKILL)
+        wait_until(lambda: not is_alive(left), what="what it started is gone")
+
+
 def test_tasks_and_results_outlive_the_tracker_and_the_broker(cluster: wb.LocalCluster) -> None:
     with cluster.client() as client:
         done = client.submit("text.wordcount", "before the crash")

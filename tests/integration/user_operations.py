@@ -13,6 +13,7 @@ import threading
 import time
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -156,12 +157,14 @@ def forks() -> str:
 
 
 @wb.operation("bad.leaves")
-def leaves(marks: str, seconds: float) -> int:
+def leaves(marks: str, seconds: float, then: Literal["dies", "returns"] = "dies") -> int:
     """Start a process that outlives the task."""
     left = subprocess.Popen(["sleep", "600"])
     Path(marks).write_text(str(left.pid))
     time.sleep(seconds)
-    os._exit(1)
+    if then == "dies":
+        os._exit(1)
+    return 1
 
 
 @wb.operation("text.size")

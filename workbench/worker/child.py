@@ -63,6 +63,7 @@ def main(sock: socket.socket, output: socket.socket, config: bytes) -> None:
     runner = Runner(files, Path(settings.scratch), frames, interrupts, settings.memory_limit)
     while (body := frames.task()) is not None:
         frames.send(wire.encode(runner.run(body)))
+    os.killpg(os.getpid(), signal.SIGKILL)  # with what tasks have left, as the worker may be gone
 
 
 def _settle(output: socket.socket, config: wire.ChildConfig) -> None:

@@ -23,8 +23,9 @@ from workbench.operations import registry
 from workbench.values import decoders
 from workbench.worker import child  # noqa: F401
 
-# A signal for the whole process group, as service managers and batch systems send it, is the worker's to handle: it
-# drains, and its slots' fork server has to live on until it has.
+# The worker's supervisor kills a dead worker's process group. The fork server lives on for a moment after that, to end
+# what its slots have started. Service managers signal it all the same; it goes on until the worker has drained.
+os.setsid()
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 registry.load()
 decoders.limit_process()
@@ -34,10 +35,14 @@ def _end_slots(server: int = os.getpid()) -> None:
     """Kill the slots' process groups: what tasks have started would go on where the worker was killed."""
     if os.getpid() != server:
         return
+    children = Path(f"/proc/self/task/{server}/children")
     with contextlib.suppress(OSError):  # elsewhere than on Linux
-        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(int(child), signal.SIGKILL)
+        while slots := children.read_text().split():  # one that ends meanwhile can hide another: until there is none
+            for slot in map(int, slots):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(slot, signal.SIGKILL)  # it may not lead its group yet
+                    os.killpg(slot, signal.SIGKILL)
+                os.waitpid(slot, 0)
 
 
 # The fork server ends by itself as soon as the worker has, however that died. A slot leads a group of its own
