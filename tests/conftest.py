@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ def temporary() -> Iterator[None]:
     """Keep what operations that run outside a worker leave, and remove it in the end."""
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix="wb-", ignore_cleanup_errors=True) as directory:
-        os.chmod(directory, 0o711)  # PostgreSQL doesn't run as root
+        Path(directory).chmod(0o711)  # PostgreSQL doesn't run as root
         tempfile.tempdir = directory
         yield
         tempfile.tempdir = before
