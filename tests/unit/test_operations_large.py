@@ -201,12 +201,16 @@ def test_a_description_is_the_same(frame: pd.DataFrame, include, directory: Path
     assert_frame_equal(found, summaries.describe(plain, include=include))
 
 
-@given(frame=tables(), q=st.lists(st.floats(0, 1), min_size=1, max_size=4))
+@given(
+    frame=tables(),
+    q=st.lists(st.floats(0, 1), min_size=1, max_size=4),
+    interpolation=st.sampled_from(["linear", "lower", "higher", "midpoint", "nearest"]),
+)
 @both_engines
-def test_quantiles_are_exact(frame: pd.DataFrame, q: list[float], directory: Path):
+def test_quantiles_are_exact(frame: pd.DataFrame, q: list[float], interpolation, directory: Path):
     columns = ["whole", "few", "real"]
-    found = large_summaries.quantile(written(frame, directory), q, columns)
-    assert_frame_equal(found, frame[columns].quantile(q), rtol=1e-12)
+    found = large_summaries.quantile(written(frame, directory), q, columns, interpolation)
+    assert_frame_equal(found, frame[columns].quantile(q, interpolation=interpolation), rtol=1e-12)
 
 
 @given(
@@ -237,9 +241,13 @@ def test_tables_are_joined_alike(left, right, how, data, directory: Path):
 @both_engines
 def test_a_pivot_table_is_the_same(frame: pd.DataFrame, directory: Path):
     for aggfunc in ("mean", "count", "sum", "max"):
-        found = large_summaries.pivot_table(written(frame, directory), "whole", ["few"], ["text"], aggfunc)
+        found = large_summaries.pivot_table(written(frame, directory), "whole", ["few"], ["text"], {"whole": aggfunc})
         expected = frame.pivot_table("whole", ["few"], ["text"], aggfunc, observed=True)
         assert_frame_equal(found, expected)
+    several = {"whole": "max", "real": "mean"}
+    found = large_summaries.pivot_table(written(frame, directory), ["whole", "real"], ["few"], ["text"], several)
+    expected = frame.pivot_table(["whole", "real"], ["few"], ["text"], several, observed=True)
+    assert_frame_equal(found, expected)
 
 
 def test_what_does_not_fit_is_refused_as_pandas_does(directory: Path):

@@ -107,24 +107,32 @@ def sample(
 
 @operation("data.drop_duplicates")
 def drop_duplicates(
-    data: DataFrame,
+    data: Dataset,
     subset: Columns | None = None,
     *,
     keep: Literal["first", "last", False] = "first",
     ignore_index: bool = False,
-) -> DataFrame:
+    output: OutputPath | None = None,
+) -> DataFrame | Path:
     """Keep one of rows that are equal, as `data.drop_duplicates` does.
 
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory is compared on disk.
     subset
         The columns that are compared; None for all.
     keep
         Which one; `False` for none of them.
     ignore_index
         Number the rows from 0.
+    output
+        Write the result into this Parquet file.
+
+    Returns
+    -------
+    pandas.DataFrame or pathlib.Path
+        The rows; a Parquet file where `output` is given, or they don't fit in memory.
 
     Raises
     ------
@@ -137,9 +145,12 @@ def drop_duplicates(
     >>> drop_duplicates(pd.DataFrame({"a": [1, 1, 2]}))["a"].tolist()
     [1, 2]
     """
-    compared = None if subset is None else known(data, subset)
+    data = Dataset.of(data)
+    compared = None if subset is None else known_in(data, subset)
+    if too_large("duckdb", data, stream=output is not None):
+        return large.drop_duplicates(data, compared or large.columns_of(data), keep, ignore_index, output)
     with refusing("the rows can't be compared"):
-        return data.drop_duplicates(compared, keep=keep, ignore_index=ignore_index)
+        return data.frame().drop_duplicates(compared, keep=keep, ignore_index=ignore_index)
 
 
 @operation("data.select")
