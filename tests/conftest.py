@@ -12,8 +12,9 @@ from tests import postgres
 
 
 @pytest.fixture(scope="session", autouse=True)
-def temporary() -> Iterator[None]:
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what operations that run outside a worker leave, and remove it in the end."""
+    tmp_path_factory.getbasetemp()  # which stays, to look at after a failure
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix="wb-", ignore_cleanup_errors=True) as directory:
         Path(directory).chmod(0o711)  # PostgreSQL doesn't run as root

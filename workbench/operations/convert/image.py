@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.operations import pictures
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.pictures import ImageFormat, Wanted
 from workbench.operations.pixels import Color
 from workbench.operations.registry import operation
@@ -31,6 +32,7 @@ def image(
     loop: int | None = None,
     background: Color = "white",
     output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
 ) -> Path:
     """Convert an image into another file format.
 
@@ -69,6 +71,8 @@ def image(
         partly transparent).
     output
         Where to write it; None for a file of the image's name with the format as its extension.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -92,7 +96,7 @@ def image(
     'image.jpeg'
     """
     wanted = Wanted(quality, lossless, speed, method, progressive, optimize, sizes, duration, loop)
-    return pictures.convert(image, to, wanted, background=background, output=output)
+    return pictures.convert(image, to, wanted, background=background, output=Output(output, overwrite))
 
 
 @operation("convert.pages")
@@ -104,6 +108,7 @@ def pages(
     resolution: float = 150.0,
     quality: int | None = None,
     output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
 ) -> Path:
     """Put images on the pages of one document.
 
@@ -122,6 +127,8 @@ def pages(
         Of the JPEGs in a PDF, 1 to 100; 85 if None.
     output
         Where to write it; None for a file of the first image's name.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -140,4 +147,5 @@ def pages(
     >>> pages([Image.new("RGB", (64, 64))] * 2).name
     'image.pdf'
     """
-    return pictures.document(images, to, background=background, resolution=resolution, quality=quality, output=output)
+    target = Output(output, overwrite)
+    return pictures.document(images, to, background=background, resolution=resolution, quality=quality, output=target)

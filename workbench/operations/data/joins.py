@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.data import large
 from workbench.operations.data.columns import Columns, distinct, kind, refusing, room, single
 from workbench.operations.datasets import Dataset, too_large
@@ -38,6 +39,7 @@ def merge(
     sort: bool = False,
     max_rows: int | None = None,
     output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
 ) -> DataFrame | Path:
     """Join two tables by the values of columns, as `pandas.merge` does.
 
@@ -64,6 +66,8 @@ def merge(
         at least: more is nearly always an accident.
     output
         Write the result into this Parquet file.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -101,7 +105,7 @@ def merge(
             _check_unique(counted, validate)
             _check_growth(counted, left_keys, how, max_rows)
 
-        return large.merge(left, right, how, left_keys, right_keys, suffixes, output, check)
+        return large.merge(left, right, how, left_keys, right_keys, suffixes, Output(output, overwrite), check)
     return _merged(
         left.frame(),
         right.frame(),

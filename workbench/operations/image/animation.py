@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context, pixels
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.image import profiles, segments
 from workbench.operations.pixels import Color
 from workbench.operations.registry import operation
@@ -37,6 +38,7 @@ def animate(
     quality: int | None = None,
     background: Color = "white",
     output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
 ) -> Path:
     """Make an animation of images.
 
@@ -57,6 +59,8 @@ def animate(
         What is laid below partly transparent pixels in a GIF, which knows only pixels that are transparent or aren't.
     output
         Where to write it; None for a file of the first image's name.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -92,7 +96,9 @@ def animate(
         frames = [_on_or_off(frame, paper) for frame in frames]
     stem = Path(getattr(images[0], "filename", "") or "image").stem
     return context.write_file(
-        f"{stem}.{format}", output, lambda part: _write(frames, part, format, durations, loop, quality)
+        f"{stem}.{format}",
+        Output(output, overwrite),
+        lambda part: _write(frames, part, format, durations, loop, quality),
     )
 
 
@@ -324,4 +330,4 @@ def _kept(frame: Image, name: str, to: str) -> Path:
             options.pop("icc_profile", None)
         ready.save(part, to.upper(), **options)
 
-    return context.write_file(name, None, write)
+    return context.write_file(name, Output(), write)

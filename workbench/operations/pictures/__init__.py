@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def convert(
-    image: FileRef | Image, to: ImageFormat, wanted: Wanted, *, background: pixels.Color, output: str | None
+    image: FileRef | Image, to: ImageFormat, wanted: Wanted, *, background: pixels.Color, output: context.Output
 ) -> Path:
     """Write an image in another format: see `convert.image`."""
     holds = formats.holds(to)
@@ -58,7 +58,7 @@ def document(
     background: pixels.Color,
     resolution: float,
     quality: int | None,
-    output: str | None,
+    output: context.Output,
 ) -> Path:
     """Write images as the pages of one file: see `convert.pages`."""
     if not images:
