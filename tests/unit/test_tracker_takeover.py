@@ -13,11 +13,20 @@ from workbench.tracker.database import Database, DatabaseUnavailable
 
 
 class FakeLock:
+    """Held from each `acquire` to `release`."""
+
     def __init__(self, *, waited: bool) -> None:
         self._waited = waited
+        self.is_held = False
+        self.acquired = 0
 
     async def acquire(self) -> bool:
+        self.is_held = True
+        self.acquired += 1
         return self._waited
+
+    async def release(self) -> None:
+        self.is_held = False
 
 
 class LockedDatabase:
@@ -53,6 +62,26 @@ def test_a_tracker_that_waited_for_nobody_ends_where_its_database_can_not_be_ope
     with pytest.raises(DatabaseUnavailable, match="locked"):
         _take_over(database, waited=False, patient=False)
     assert database.evicted == 0
+
+
+def test_whoever_loses_the_lock_meanwhile_waits_for_it_before_anybody_is_evicted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "TRY_AGAIN", 0.0)
+    lock = FakeLock(waited=True)
+    held: list[bool] = []
+
+    class LosingDatabase(LockedDatabase):
+        def evict(self) -> None:
+            held.append(lock.is_held)
+
+        def open(self) -> None:
+            lock.is_held = self.left != 2  # with the connection
+            super().open()
+
+    asyncio.run(service._take_over(cast("Lock", lock), cast("Database", LosingDatabase(2)), patient=False))
+    assert held == [True, True, True]
+    assert lock.acquired == 2
 
 
 def _take_over(database: LockedDatabase, *, waited: bool, patient: bool) -> None:

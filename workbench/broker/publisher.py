@@ -270,6 +270,8 @@ class Publisher:
         for each in (channel, replies):
             each.closed.add_done_callback(lambda reason: session.drop(f"its channel is closed: {reason.result()}"))
         again, self._unconfirmed = list(self._unconfirmed.values()), {}
+        for entry in again:
+            entry.was_returned = False  # by the connection before; its confirm never came
         self._waiting.extendleft(reversed(again))
         self._refill()
         answers, self._answers = list(self._answers), deque(maxlen=ANSWERS)

@@ -337,7 +337,7 @@ async def _take_over(lock: Lock, database: Database, *, patient: bool) -> None:
 
     One that hangs amid a transaction loses its session with PostgreSQL. It has SQLite locked until it goes on or ends,
     and whoever gave up then would leave nobody to take over. So where the lock was another's, or the caller is
-    `patient`, it is tried until it succeeds.
+    `patient`, it is tried until it succeeds, for as long as the lock is held.
     """
     patient = await lock.acquire() or patient
     trouble = ""
@@ -354,6 +354,9 @@ async def _take_over(lock: Lock, database: Database, *, patient: bool) -> None:
                 trouble = str(error)
                 logger.warning("the tracker can't take over yet: %s; trying again", trouble)
         await asyncio.sleep(TRY_AGAIN)
+        if not lock.is_held:  # another may be the active one by now, and must not be evicted
+            await lock.release()
+            await lock.acquire()
 
 
 def with_heartbeat(url: str) -> str:
