@@ -413,7 +413,7 @@ def test_an_answer_waits_for_the_connection_that_it_is_sent_on(node: Node, topol
             for part in (publisher, server):
                 await part.connection.wait_open(20)
             answer = asyncio.ensure_future(caller.ask(b"the question", timeout=30))
-            await until(lambda: answers._answers)
+            await until(lambda: len(answers._replies) == 1)
             async with answers:
                 assert await answer == b"the answer"
 
