@@ -511,7 +511,7 @@ def test_a_declaration_that_is_refused_leaves_later_ones_and_answers_possible(no
             await publisher.connection.wait_open(20)
             with pytest.raises(BrokerUnavailable, match="406"):
                 await publisher.declare([Queue(name=topology.task_queue("image"))])
-            await until(lambda: publisher._replies is not None and publisher._replies.is_open)
+            await until(lambda: publisher._declaring is not None and publisher._declaring.is_open)
             await publisher.declare(topology.family("other"))
 
     asyncio.run(run())
