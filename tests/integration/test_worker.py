@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.integration.stage import Stage, play, task
+from tests.integration.stage import OPERATIONS, Stage, play, task
 from tests.support import until
 from workbench.broker import Outgoing, Topology
 from workbench.broker.node import Node
@@ -176,3 +176,14 @@ def test_a_drain_ends_in_its_time_where_the_broker_does_not_answer(
 def test_a_lane_that_no_client_can_name_is_refused() -> None:
     with pytest.raises(InvalidName, match="not a lane"):
         Worker(Settings(broker_url="amqp://nowhere/"), Options(lane="A b"))
+
+
+def test_a_worker_is_not_idle_before_it_can_be_given_a_task() -> None:
+    async def run() -> None:
+        worker = Worker(Settings(broker_url="amqp://nowhere/"), Options(families=("text",), include=(OPERATIONS,)))
+        await asyncio.sleep(0.01)
+        assert worker.idle_seconds == 0.0
+        worker._on_open()
+        await until(lambda: worker.idle_seconds > 0.0)
+
+    asyncio.run(run())

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -71,7 +72,7 @@ class Worker:
         self._options = options
         self._topology = topology = Topology(settings.namespace)
         self._roster: Roster[Delivery] = Roster()
-        self._busy_at = time.monotonic()
+        self._busy_at = math.inf  # not before it has begun to consume
         self._specs: tuple[OperationSpec, ...] = ()
         self._pace = Pace(options.slots)
         self._leases = Leases(settings.ack_timeout)
@@ -112,7 +113,7 @@ class Worker:
     @property
     def idle_seconds(self) -> float:
         """How long nothing has been here to do."""
-        return 0.0 if self._roster.held else time.monotonic() - self._busy_at
+        return 0.0 if self._roster.held else max(0.0, time.monotonic() - self._busy_at)
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -160,7 +161,6 @@ class Worker:
             on_lost=self._on_lost,
         )
         await self._consumer.__aenter__()
-        self._busy_at = time.monotonic()
         self._spawn(self._every(herald.HEARTBEAT, self._beat))
         self._spawn(self._every(herald.STARTS, self._herald.tell_starts))
         self._spawn(self._every(herald.PROGRESS, self._herald.tell_progress))
@@ -224,6 +224,7 @@ class Worker:
 
     def _on_open(self) -> None:
         self._crowded = False
+        self._busy_at = time.monotonic()
         self._herald.online(self.families, self._specs)
         logger.info("%s takes %s tasks in %d slots", self.name, ", ".join(self.families), self._options.slots)
 
