@@ -31,7 +31,7 @@ from workbench.client.client import RPC_TIMEOUT
 from workbench.core.rpc import Stats
 from workbench.tracker import connections, schema
 from workbench.tracker.database import Database
-from workbench.tracker.service import HEARTBEAT
+from workbench.tracker.run import HEARTBEAT
 
 HUNG = 3 * HEARTBEAT  # the broker looks twice in a heartbeat, and lets two pass
 TAKEN_OVER = RPC_TIMEOUT  # a question that is asked as the tracker dies is answered in its time, by the next one

@@ -140,6 +140,34 @@ def test_a_queue_that_was_deleted_is_declared_again_when_messages_come_back(node
     asyncio.run(run())
 
 
+def test_a_message_that_came_back_on_the_last_connection_is_not_taken_for_returned_on_the_next(
+    node: Node, topology: Topology
+) -> None:
+    async def run() -> None:
+        lost: list[int] = []
+        async with Publisher(node.url, topology, name="t") as publisher:
+            await publisher.publish(messages(topology, 1)[0])
+            await asyncio.to_thread(rabbitmqctl, node, "delete_queue", topology.tracker_queue)
+            hear = publisher._on_confirm
+            channel = publisher._channel
+            assert channel is not None
+            publisher._on_confirm = lambda tag, multiple, acked: lost.append(tag)  # type: ignore[method-assign]
+            channel.drop_session("its confirms are heard by the method that is set from now on")
+            await until(lambda: publisher._channel not in (None, channel))
+            await asyncio.to_thread(rabbitmqctl, node, "delete_queue", topology.tracker_queue)
+            confirm = publisher.publish_nowait(Outgoing(topology.events, "task.started", b"an event", "e1"))
+            await until(lambda: lost, what="it has come back, and is confirmed")
+            publisher._on_confirm = hear  # type: ignore[method-assign]
+            assert publisher._channel is not None
+            publisher._channel.drop_session("before the confirm came, as far as the publisher knows")
+            await asyncio.wait_for(confirm, 30)
+        session = await open_session(node.url, name="counts")
+        assert await (await session.channel()).count(topology.tracker_queue) == 1
+        await session.close()
+
+    asyncio.run(run())
+
+
 def test_a_consumer_whose_queue_was_deleted_declares_it_and_goes_on(node: Node, topology: Topology) -> None:
     async def run() -> None:
         got: list[bytes] = []
@@ -335,6 +363,15 @@ def test_a_lock_is_held_by_one_and_passes_on_when_its_holder_is_gone(node: Node,
     asyncio.run(run())
 
 
+def test_a_user_who_may_not_hold_the_lock_is_told_rather_than_left_to_stand_by(node: Node, topology: Topology) -> None:
+    rabbitmqctl(node, "add_user", "reader", "reader")
+    rabbitmqctl(node, "set_permissions", "reader", "^$", "^$", ".*")
+    url = node.url.replace(node.url[len("amqp://") : node.url.index("@")], "reader:reader")
+    lock = Lock(url, topology.tracker_lock, name="reader")
+    with pytest.raises(BrokerRefused, match="ACCESS_REFUSED"):
+        asyncio.run(asyncio.wait_for(lock.acquire(), 20))
+
+
 def test_a_request_that_nobody_answered_is_asked_again_after_a_reconnect(node: Node, topology: Topology) -> None:
     async def run() -> None:
         publisher, caller = Publisher(node.url, topology, name="asks"), RpcCaller(topology)
@@ -376,7 +413,7 @@ def test_an_answer_waits_for_the_connection_that_it_is_sent_on(node: Node, topol
             for part in (publisher, server):
                 await part.connection.wait_open(20)
             answer = asyncio.ensure_future(caller.ask(b"the question", timeout=30))
-            await until(lambda: answers._answers)
+            await until(lambda: len(answers._replies) == 1)
             async with answers:
                 assert await answer == b"the answer"
 
@@ -474,7 +511,7 @@ def test_a_declaration_that_is_refused_leaves_later_ones_and_answers_possible(no
             await publisher.connection.wait_open(20)
             with pytest.raises(BrokerUnavailable, match="406"):
                 await publisher.declare([Queue(name=topology.task_queue("image"))])
-            await until(lambda: publisher._replies is not None and publisher._replies.is_open)
+            await until(lambda: publisher._declaring is not None and publisher._declaring.is_open)
             await publisher.declare(topology.family("other"))
 
     asyncio.run(run())

@@ -19,7 +19,7 @@ from workbench.core import rpc
 from workbench.core.messages import Status, Task
 from workbench.core.states import State
 from workbench.tracker.database import Database
-from workbench.tracker.service import HEARTBEAT, with_heartbeat
+from workbench.tracker.run import HEARTBEAT, with_heartbeat
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -10,13 +10,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.integration.stage import Stage, play, task
+from tests.integration.stage import OPERATIONS, Stage, play, task
 from tests.support import until
 from workbench.broker import Outgoing, Topology
 from workbench.broker.node import Node
+from workbench.core import headers
 from workbench.core.errors import InvalidName
-from workbench.core.messages import Status, encode
+from workbench.core.messages import Status, Task, encode
 from workbench.core.settings import Settings
+from workbench.worker.holders import Fate, Found
 from workbench.worker.options import Options
 from workbench.worker.service import Worker
 
@@ -104,6 +106,55 @@ def test_a_drain_gives_back_what_was_still_on_its_way(node: Node, topology: Topo
     play(node, topology, tmp_path, scene)
 
 
+def test_a_drain_gives_back_what_it_was_still_asking_about(
+    node: Node, topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(stage: Stage) -> None:
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def of_redelivery(_task: Task) -> Found:
+            asked.set()
+            await answered.wait()
+            return Found(Fate.RUN)
+
+        monkeypatch.setattr(stage.worker._holders, "of_redelivery", of_redelivery)
+        monkeypatch.setattr(stage.worker, "families", ("text",))  # one of several families gives back what waits anyway
+        running = task("text.sleep", 1.0)
+        await stage.submit(running)
+        await stage.starts(running)
+        await stage.submit(task("bad.raises", "it never runs"), **{headers.AGAIN: "yes"})
+        await asyncio.wait_for(asked.wait(), 20)
+        draining = asyncio.ensure_future(stage.worker.drain())
+        consumer = stage.worker._consumer
+        assert consumer is not None
+        await until(lambda: consumer._paused and not consumer._changing.locked(), what="it takes nothing more")
+        answered.set()
+        await stage.ends(running)
+        await asyncio.wait_for(draining, 5)
+        assert stage.worker._roster.held == 0
+
+    play(node, topology, tmp_path, scene)
+
+
+def test_what_has_just_ended_here_is_not_run_again_though_the_tracker_has_not_heard_of_it(
+    node: Node, topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(stage: Stage) -> None:
+        consumer, acked = stage.worker._consumer, []
+        assert consumer is not None
+        ack = consumer.ack
+        monkeypatch.setattr(consumer, "ack", lambda delivery: acked.append(ack(delivery)))
+        marked = task("text.mark", str(tmp_path), 1)
+        await stage.submit(marked)
+        await stage.ends(marked)
+        await stage.settles()
+        await stage.submit(marked, **{headers.AGAIN: "yes"})
+        await until(lambda: len(acked) == 2, what="the second copy is acknowledged")
+        assert len((tmp_path / "1").read_text().splitlines()) == 1
+
+    play(node, topology, tmp_path / "store", scene)
+
+
 def test_a_drain_ends_in_its_time_where_the_broker_does_not_answer(
     node: Node, topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,3 +176,14 @@ def test_a_drain_ends_in_its_time_where_the_broker_does_not_answer(
 def test_a_lane_that_no_client_can_name_is_refused() -> None:
     with pytest.raises(InvalidName, match="not a lane"):
         Worker(Settings(broker_url="amqp://nowhere/"), Options(lane="A b"))
+
+
+def test_a_worker_is_not_idle_before_it_can_be_given_a_task() -> None:
+    async def run() -> None:
+        worker = Worker(Settings(broker_url="amqp://nowhere/"), Options(families=("text",), include=(OPERATIONS,)))
+        await asyncio.sleep(0.01)
+        assert worker.idle_seconds == 0.0
+        worker._on_open()
+        await until(lambda: worker.idle_seconds > 0.0)
+
+    asyncio.run(run())

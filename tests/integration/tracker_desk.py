@@ -170,7 +170,7 @@ async def holds(desk: Desk, queue: str, *counts: int) -> None:
 @contextlib.asynccontextmanager
 async def program(desk: Desk, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A tracker as a process of its own."""
-    code = f"import asyncio, workbench.tracker.service as s; asyncio.run(s.run(s.Settings.load(), name={name!r}))"
+    code = f"import asyncio, workbench.tracker.run as t; asyncio.run(t.run(t.Settings.load(), name={name!r}))"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, env={**os.environ, **desk.settings.as_environ()}
     )

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from workbench.broker import NobodyThere, RpcCaller, Topology
+from workbench.broker.topology import worker_key
 from workbench.core import control, rpc
 from workbench.core.control import Hold
 from workbench.core.errors import TrackerUnavailable
@@ -95,6 +96,22 @@ def test_a_copy_waits_until_its_holder_or_the_tracker_says_what_became_of_it(
 ) -> None:
     caller = Caller(known, holds)
     assert asyncio.run(Holders(cast(RpcCaller, caller), TOPOLOGY, "me").of_copy(task(), "other")).fate is fate
+
+
+@pytest.mark.parametrize(("holds", "fate"), [(Hold.RUNNING, Fate.WAIT), (Hold.ENDED, Fate.DROP), (GONE, Fate.RUN)])
+def test_a_second_copy_of_a_holder_that_is_gone_is_not_run_beside_the_first(
+    holds: Hold | Exception, fate: Fate
+) -> None:
+    class Callers(Caller):
+        async def ask(self, body: bytes, *, timeout: float, exchange: str = "", key: str | None = None) -> bytes:
+            if key == worker_key("gone"):
+                raise GONE
+            return await super().ask(body, timeout=timeout, exchange=exchange, key=key)
+
+    caller = Callers(record(State.RUNNING), holds)  # by "other", which got the first copy
+    found = asyncio.run(Holders(cast(RpcCaller, caller), TOPOLOGY, "me").of_copy(task(), "gone"))
+    assert (found.fate, found.holder) == (fate, "other" if fate is Fate.WAIT else "")
+    assert caller.asked == ["tracker", worker_key("other")]
 
 
 def test_what_has_failed_is_dropped_with_its_failure_as_its_dead_letter_may_be_missing() -> None:

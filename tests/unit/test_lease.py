@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
+
 from workbench.broker import Delivery
 from workbench.core.messages import Task, utcnow
-from workbench.worker.lease import DEFAULT, LONGEST_WAIT, Leases
+from workbench.worker.lease import DEFAULT, LATELY, LONGEST_WAIT, Leases
 from workbench.worker.roster import Job
 
 
@@ -44,20 +46,24 @@ def test_a_copy_waits_no_longer_than_it_may_take_to_notice_that_its_holder_is_go
     assert Leases(30 * 24 * 3600.0).wait == LONGEST_WAIT
 
 
-def test_only_what_was_parked_is_remembered_when_it_ends() -> None:
+def test_what_has_ended_is_remembered_for_a_while_and_longer_where_a_copy_of_it_will_ask() -> None:
     leases = Leases(60.0)
     leases.parked(("long", 1))
     for key in (("long", 1), ("short", 1)):
-        leases.ended(key)
-    assert leases.has_ended(("long", 1))
-    assert not leases.has_ended(("short", 1))
-    assert not leases.has_ended(("long", 2))
+        leases.ended(key, 100.0)
+    for key in (("long", 1), ("short", 1)):
+        assert leases.has_ended(key, 100.0 + LATELY / 2)
+    assert leases.has_ended(("long", 1), 101.0 + LATELY)
+    assert not leases.has_ended(("short", 1), 101.0 + LATELY)
+    assert not leases.has_ended(("long", 2), 100.0)
 
 
-def test_memory_of_what_has_ended_is_bounded() -> None:
+@pytest.mark.parametrize("parked", [True, False])
+def test_memory_of_what_has_ended_is_bounded(parked: bool) -> None:
     leases = Leases(60.0)
     for number in range(10_001):
-        leases.parked((str(number), 1))
-        leases.ended((str(number), 1))
-    assert not leases.has_ended(("0", 1))
-    assert leases.has_ended(("10000", 1))
+        if parked:
+            leases.parked((str(number), 1))
+        leases.ended((str(number), 1), 0.0)
+    assert not leases.has_ended(("0", 1), 0.0)
+    assert leases.has_ended(("10000", 1), 0.0)

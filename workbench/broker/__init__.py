@@ -3,7 +3,8 @@
 from workbench.broker.connection import Connection, ConnectionState
 from workbench.broker.consumer import Consumer, Delivery
 from workbench.broker.lock import Lock
-from workbench.broker.publisher import Outgoing, Publisher
+from workbench.broker.outgoing import Outgoing
+from workbench.broker.publisher import Publisher
 from workbench.broker.rpc import NobodyThere, RpcCaller
 from workbench.broker.topology import Topology
 

@@ -18,7 +18,8 @@ import msgspec
 
 from workbench.broker import letters
 from workbench.broker.letters import Letter
-from workbench.broker.publisher import Outgoing, Publisher
+from workbench.broker.outgoing import Outgoing
+from workbench.broker.publisher import Publisher
 from workbench.broker.session import Channel, Session
 from workbench.broker.topology import Queue, Topology
 from workbench.core import messages

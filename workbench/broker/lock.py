@@ -74,12 +74,14 @@ class Lock:
                 try:
                     if session is None or session.closed.done():
                         session = await open_session(self._url, name=self._name)
-                        self._was_reached = True
                     channel = await session.channel()  # a refusal closes it
                     await channel.declare([Queue(name=self._queue, exclusive=True)])
                     self._session = session
+                    self._was_reached = True
                     return bool(waiting)
                 except BrokerUnavailable as error:
+                    # Another's lock is an answer; a user who may not declare it would stand by for ever.
+                    self._was_reached |= session is not None and not isinstance(error, BrokerRefused)
                     impatient = isinstance(error, BrokerRefused) or asyncio.get_running_loop().time() - began > PATIENCE
                     if impatient and not self._was_reached:
                         raise
@@ -92,6 +94,11 @@ class Lock:
         finally:
             if session is not None and self._session is None:
                 await session.close()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is held, for all that is known."""
+        return self._session is not None and not self._session.closed.done()
 
     async def wait_lost(self) -> str:
         """Wait until the lock is lost with its connection; return why."""

@@ -12,15 +12,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
-
-import msgspec
+from typing import Self
 
 from workbench.broker import trouble
 from workbench.broker.connection import Connection, ConnectionState
+from workbench.broker.outgoing import Entry, GivenUp, Outgoing
+from workbench.broker.replies import Replies
 from workbench.broker.session import Channel, ChannelLost, Session
 from workbench.broker.topology import Declaration, Topology
-from workbench.core import headers
 from workbench.core.errors import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -35,52 +34,13 @@ LONGEST_NACK_PAUSE = 3.0
 NACKS = 4
 """Refusals of a message after which a fresh channel is tried. RabbitMQ before 4.0 may go on refusing where a channel
 has met a full queue, though it has room again (rabbitmq-server#12206), or a queue's leader that has died."""
+FRESH = 5.0
+"""Seconds that a channel is given before it is taken for one of those."""
 OVERDUE = 60.0
 """Seconds without its confirm after which a message is published again on a fresh channel, though the broker is there.
 Where a queue's leader dies, RabbitMQ 3.10 may leave confirms out for good."""
-ANSWERS = 1024
-"""Answers kept while there is no connection; of more, the latest."""
 LOOK = 5.0
 """Seconds between two looks for such messages."""
-FRESH = 5.0
-"""Seconds that a channel is given before it is taken for one of those."""
-
-
-class Outgoing(msgspec.Struct, frozen=True):
-    """A message to publish."""
-
-    exchange: str
-    routing_key: str
-    body: bytes
-    message_id: str = ""
-    headers: dict[str, Any] | None = None
-    correlation_id: str = ""
-    reply_to: str = ""
-    expiration: float | None = None  # seconds it may wait on a queue
-    persistent: bool = True
-
-
-class GivenUp(msgspec.Struct, frozen=True):
-    """What had become of messages when whoever published them gave up waiting."""
-
-    confirmed: int
-    sent: tuple[Outgoing, ...]  # sent and not confirmed: they may lie on a queue all the same
-    error: BrokerUnavailable  # why
-
-
-class _Entry:
-    """A message on its way, and who waits for its confirm."""
-
-    __slots__ = ("done", "message", "nacks", "returns", "sent_at", "was_returned", "was_sent")
-
-    def __init__(self, message: Outgoing, done: asyncio.Future[None]) -> None:
-        self.message = message
-        self.done = done
-        self.returns = 0
-        self.was_returned = False
-        self.was_sent = False
-        self.sent_at = 0.0  # by the loop's clock, the last time
-        self.nacks = 0  # times the broker refused it; a queue may be full
 
 
 class Publisher:
@@ -118,13 +78,13 @@ class Publisher:
         self._window_bytes = window_bytes
         self._bytes = 0  # of all that is under way
         self._channel: Channel | None = None
-        self._replies: Channel | None = None
-        self._answers: deque[tuple[str, str, bytes]] = deque(maxlen=ANSWERS)  # for the next connection
+        self._declaring: Channel | None = None
+        self._replies = Replies()
         self._tag = 0
         self._opened_at = 0.0  # of the channel, by the loop's clock
-        self._unconfirmed: dict[int, _Entry] = {}  # by delivery tag, in order
-        self._waiting: deque[_Entry] = deque()
-        self._nacked: set[_Entry] = set()  # sent again in a moment
+        self._unconfirmed: dict[int, Entry] = {}  # by delivery tag, in order
+        self._waiting: deque[Entry] = deque()
+        self._nacked: set[Entry] = set()  # sent again in a moment
         self._closed = False
         self._looking: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
@@ -153,7 +113,7 @@ class Publisher:
         await self.connection.close()
         self._closed = True
         for entry in self._under_way():
-            _fail(entry, _closed_too_early())
+            entry.fail(_closed_too_early())
         self._unconfirmed.clear()
         self._waiting.clear()
         self._nacked.clear()
@@ -179,9 +139,9 @@ class Publisher:
 
     def publish_nowait(self, message: Outgoing) -> asyncio.Future[None]:
         """Publish, and return what is done once the broker has confirmed. Cancelling it gives the message up."""
-        entry = _Entry(message, asyncio.get_running_loop().create_future())
+        entry = Entry(message, asyncio.get_running_loop().create_future())
         if self._closed:
-            _fail(entry, _closed_too_early())
+            entry.fail(_closed_too_early())
         else:
             self._bytes += len(message.body)
             self._send(entry)
@@ -230,13 +190,7 @@ class Publisher:
 
         The request may have come on a connection that was back earlier than this one: the answer then waits for it.
         """
-        if self._replies is None:
-            self._answers.append((reply_to, correlation_id, body))
-            return
-        try:
-            self._replies.publish("", reply_to, body, mandatory=False, correlation_id=correlation_id)
-        except ChannelLost:
-            self._answers.append((reply_to, correlation_id, body))
+        self._replies.send(reply_to, correlation_id, body)
 
     async def declare(self, declarations: Iterable[Declaration], *, again: bool = False) -> None:
         """Declare something more, now and on each later connect; `again` where it may have been deleted since.
@@ -250,66 +204,56 @@ class Publisher:
         fresh = [declaration for declaration in declarations if declaration not in self._extra]
         if not fresh and not again:
             return
-        if self._replies is None:
+        if self._declaring is None:
             raise ChannelLost("not connected")
-        await self._replies.declare(declarations if again else fresh)
+        await self._declaring.declare(declarations if again else fresh)
         self._extra += fresh
 
     # --- connection.Part --------------------------------------------------------------------------
 
     async def opened(self, session: Session) -> None:
         """Declare the topology and send what is not confirmed again, in the order it was published in."""
-        replies = await session.channel()
-        await replies.declare((*self._topology.base(), *self._extra))
+        declaring = await session.channel()
+        await declaring.declare((*self._topology.base(), *self._extra))
         channel = await session.channel()
         await channel.confirm(self._on_confirm, self._on_return)
-        self._channel, self._replies, self._tag = channel, replies, 0
+        self._channel, self._declaring, self._tag = channel, declaring, 0
         self._opened_at = asyncio.get_running_loop().time()
         # A channel dies alone where its exchange is gone or what it declares is refused: the whole connection starts
         # again, with all declarations.
-        for each in (channel, replies):
+        for each in (channel, declaring):
             each.closed.add_done_callback(lambda reason: session.drop(f"its channel is closed: {reason.result()}"))
         again, self._unconfirmed = list(self._unconfirmed.values()), {}
+        for entry in again:
+            entry.was_returned = False  # by the connection before; its confirm never came
         self._waiting.extendleft(reversed(again))
         self._refill()
-        answers, self._answers = list(self._answers), deque(maxlen=ANSWERS)
-        for answer in answers:
-            self.reply(*answer)
+        self._replies.opened(declaring)
         self._look()
 
     def lost(self, reason: str) -> None:
         """Keep what is unconfirmed for the next connection."""
-        self._channel = self._replies = None
+        self._channel = self._declaring = None
+        self._replies.lost()
         if self._looking is not None:
             self._looking.cancel()
 
     def _is_full(self) -> bool:
         return self.pending >= self._window or self._bytes >= self._window_bytes
 
-    def _under_way(self) -> list[_Entry]:
+    def _under_way(self) -> list[Entry]:
         return [*self._unconfirmed.values(), *self._waiting, *self._nacked]
 
     # --- sending ----------------------------------------------------------------------------------
 
-    def _send(self, entry: _Entry) -> None:
+    def _send(self, entry: Entry) -> None:
         channel = self._channel
         if channel is None or not channel.is_open or len(self._unconfirmed) >= self._window:
             self._waiting.append(entry)
             return
         message = entry.message
-        properties: dict[str, Any] = {"delivery_mode": 2 if message.persistent else 1}
-        if message.message_id:
-            properties["message_id"] = message.message_id
-        if message.headers or entry.was_sent:
-            properties["headers"] = {**(message.headers or {}), **({headers.AGAIN: True} if entry.was_sent else {})}
-        if message.correlation_id:
-            properties["correlation_id"] = message.correlation_id
-        if message.reply_to:
-            properties["reply_to"] = message.reply_to
-        if message.expiration is not None:
-            properties["expiration"] = str(int(message.expiration * 1000))
         try:
-            channel.publish(message.exchange, message.routing_key, message.body, mandatory=True, **properties)
+            channel.publish(message.exchange, message.routing_key, message.body, mandatory=True, **entry.properties())
         except ChannelLost:
             self._waiting.append(entry)
             return
@@ -334,11 +278,11 @@ class Publisher:
         if not self._is_full():
             self._room.set()
 
-    def _end(self, entry: _Entry, error: BrokerUnavailable | None = None) -> None:
+    def _end(self, entry: Entry, error: BrokerUnavailable | None = None) -> None:
         """Let go of a message that is no longer under way."""
         self._bytes -= len(entry.message.body)
         if error is not None:
-            _fail(entry, error)
+            entry.fail(error)
         elif not entry.done.done():
             entry.done.set_result(None)
 
@@ -379,7 +323,7 @@ class Publisher:
                 entry.was_returned = True  # its confirm follows
                 return
 
-    def _returned(self, entry: _Entry) -> None:
+    def _returned(self, entry: Entry) -> None:
         entry.returns += 1
         where = f"exchange {entry.message.exchange!r} with key {entry.message.routing_key!r}"
         if entry.returns > RETURNS:
@@ -390,7 +334,7 @@ class Publisher:
         if self._channel is not None:
             self._channel.drop_session("messages come back: the topology has to be declared again")
 
-    def _again(self, entry: _Entry) -> None:
+    def _again(self, entry: Entry) -> None:
         first = not self._nacked and not entry.nacks
         logger.log(
             logging.WARNING if first else logging.DEBUG,
@@ -420,9 +364,3 @@ class Publisher:
 
 def _closed_too_early() -> BrokerUnavailable:
     return BrokerUnavailable("the connection was closed before the broker had confirmed the message")
-
-
-def _fail(entry: _Entry, error: BrokerUnavailable) -> None:
-    if not entry.done.done():
-        entry.done.set_exception(error)
-        entry.done.exception()  # a future that nobody awaits any more is no news

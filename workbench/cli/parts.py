@@ -69,7 +69,7 @@ def worker(
 @app.command(rich_help_panel="Its parts, on any machine")
 def tracker(url: Url = None, directory: Directory = None) -> None:
     """Record what happens to tasks, and answer who asks. One is active at a time; others stand by."""
-    from workbench.tracker import service
+    from workbench.tracker import run
 
     log()
-    asyncio.run(service.run(settings_of(url, directory)))
+    asyncio.run(run.run(settings_of(url, directory)))

@@ -11,19 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from workbench.broker import Outgoing, Publisher, Topology
-from workbench.broker.inspect import Inspector
+from workbench.broker import Outgoing
 from workbench.broker.topology import ALL_WORKERS, TASK_LOST, finished_key
 from workbench.core import control
 from workbench.core.errors import WorkbenchError
 from workbench.core.messages import TaskFinished, TaskLost, encode, utcnow
 from workbench.core.states import State, TaskRecord
 from workbench.tracker import endings
-from workbench.tracker.database import Database
+from workbench.tracker.access import Access
 from workbench.tracker.questions import SILENCE, Due
 
 logger = logging.getLogger(__name__)
@@ -52,30 +50,12 @@ class Duties:
 
     Parameters
     ----------
-    database
-        Asked in `thread`.
-    publisher, inspector, topology
-        The way to the broker.
-    up_to_date
-        Waits until what has come in is recorded; returns whether it is.
+    access
+        What it works with.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        thread: Executor,
-        publisher: Publisher,
-        inspector: Inspector,
-        topology: Topology,
-        up_to_date: Callable[[], Awaitable[bool]],
-    ) -> None:
-        self._database = database
-        self._thread = thread
-        self._publisher = publisher
-        self._inspector = inspector
-        self._topology = topology
-        self._up_to_date = up_to_date
+    def __init__(self, access: Access) -> None:
+        self._access = access
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._trouble = ""  # of the last round: said once, not in each
@@ -112,13 +92,13 @@ class Duties:
     async def _round(self) -> None:
         due = await self._look()
         await self._order(due.cancels)
-        if not self._decide(due) or not await self._up_to_date():
+        if not self._decide(due) or not await self._access.up_to_date():
             return
         await self._say(self._decide(await self._look()))
 
     async def _look(self) -> Due:
         before = utcnow() - timedelta(seconds=SLACK)
-        return await self._loop.run_in_executor(self._thread, lambda: self._database.due(now=utcnow(), before=before))
+        return await self._access.ask(lambda: self._access.database.due(now=utcnow(), before=before))
 
     async def _order(self, cancels: Sequence[TaskRecord]) -> None:
         """Tell workers to end tasks: each once, and again while one of them has it and doesn't."""
@@ -133,7 +113,7 @@ class Duties:
         ]
         for first in range(0, len(new), _TOGETHER):
             order = control.CancelTasks(tasks=tuple(new[first : first + _TOGETHER]))
-            await self._inspector.call_out(self._topology.control, ALL_WORKERS, control.encode(order))
+            await self._access.inspector.call_out(self._access.topology.control, ALL_WORKERS, control.encode(order))
         sent = {task_id: ((told[task_id] or (now, now))[0], now) for task_id, _ in new}
         self._ordered = {task_id: times for task_id, times in told.items() if times is not None} | sent
 
@@ -150,7 +130,7 @@ class Duties:
         return [word for word in words if word is not None and _id_of(word) not in self._said]
 
     async def _say(self, words: Iterable[TaskFinished | TaskLost]) -> None:
-        saying = [self._publisher.publish(self._outgoing(word)) for word in words]
+        saying = [self._access.publisher.publish(self._outgoing(word)) for word in words]
         async with asyncio.timeout(_PATIENCE):
             await asyncio.gather(*saying)
         for word in words:
@@ -163,7 +143,7 @@ class Duties:
         else:
             logger.info("task %s ends as %s: %s", word.task_id, word.status.value, word.failure)
             key = finished_key(word.client)
-        return Outgoing(self._topology.events, key, encode(word), message_id=_id_of(word))
+        return Outgoing(self._access.topology.events, key, encode(word), message_id=_id_of(word))
 
 
 def _id_of(word: TaskFinished | TaskLost) -> str:

@@ -7,28 +7,24 @@ confirmed what it led to), never before. Databases block, so they are used in th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import signal
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import msgspec
-
-from workbench.broker import ConnectionState, Consumer, Delivery, Lock, Outgoing, Publisher, Topology
+from workbench.broker import ConnectionState, Consumer, Delivery, Outgoing, Publisher, Topology
 from workbench.broker.inspect import Inspector
 from workbench.broker.topology import TRACKER_ONLINE, finished_key
 from workbench.core import rpc
 from workbench.core.errors import BrokerUnavailable, StoreError
 from workbench.core.ids import new_name
 from workbench.core.messages import TaskFinished, TrackerOnline, encode, utcnow
-from workbench.core.settings import Settings, default_directory
+from workbench.core.settings import Settings
 from workbench.tracker import deadletters
+from workbench.tracker.access import Access
 from workbench.tracker.batcher import Batcher
-from workbench.tracker.database import Database, DatabaseUnavailable
+from workbench.tracker.database import Database
 from workbench.tracker.deadletters import DeadLetter
 from workbench.tracker.duties import Duties
 from workbench.tracker.recording import Refused, record
@@ -47,9 +43,6 @@ RPC_PREFETCH = 256
 MOST_REQUESTS = 12_000  # open at once, the parked ones included
 WARM_UP = 5.0  # seconds after taking over in which the queue may hold what happened meanwhile
 DRAIN_TIMEOUT = 10.0
-HEARTBEAT = 5
-"""Seconds after which the broker takes a tracker that hangs for gone (twice that at the most): another takes over."""
-TRY_AGAIN = 1.0  # seconds until another try to open the database
 UP_TO_DATE = 10.0  # seconds within which what has come in is recorded, if anything works
 
 
@@ -98,22 +91,16 @@ class Tracker:
             blocked=self._blocked,
             write=self._writer,
         )
-        self._duties = Duties(
-            database,
+        access = Access(
+            database=database,
             thread=self._reader,
             publisher=self._publisher,
             inspector=self._inspector,
             topology=topology,
             up_to_date=self._up_to_date,
         )
-        self._strays = Strays(
-            database,
-            thread=self._reader,
-            publisher=self._publisher,
-            inspector=self._inspector,
-            topology=topology,
-            up_to_date=self._up_to_date,
-        )
+        self._duties = Duties(access)
+        self._strays = Strays(access)
         self._retention = Retention(
             database,
             _store_of(settings),
@@ -297,98 +284,3 @@ def _store_of(settings: Settings) -> Store | None:
     except StoreError as error:  # a reason not to sweep, and none not to record
         logger.error("the store is not swept: %s", error)
         return None
-
-
-async def run(settings: Settings, *, name: str | None = None) -> None:
-    """Be the tracker, or stand by for it, until SIGTERM or SIGINT.
-
-    Raises
-    ------
-    WorkbenchError
-        Where the database can't be opened, unless it takes over from another: that one may still have it locked.
-    """
-    name = name or new_name("tracker")
-    os.umask(0o077)  # the database holds everybody's arguments and results
-    stop = asyncio.Event()
-    url = settings.database or f"sqlite:///{default_directory() / 'tracker.sqlite'}"
-    settings = msgspec.structs.replace(settings, broker_url=with_heartbeat(settings.broker_url))
-    lock = Lock(settings.broker_url, Topology(settings.namespace).tracker_lock, name=f"{name} (lock)")
-    database = Database(url)
-    patient = False
-    with _stopped_by_signals(stop):
-        while not stop.is_set():
-            try:
-                if not await _unless(stop, _take_over(lock, database, patient=patient)):
-                    break
-                patient = True
-                with contextlib.closing(database):
-                    logger.info("tracker %s is active, with %r", name, database)
-                    async with Tracker(settings, database, name=name):
-                        lost = await _unless(stop, lock.wait_lost())
-                    if lost:
-                        logger.warning("tracker %s has lost its lock with the connection, and stands by", name)
-            finally:
-                await lock.release()
-    logger.info("tracker %s has stopped", name)
-
-
-async def _take_over(lock: Lock, database: Database, *, patient: bool) -> None:
-    """Wait for the lock, then open the database: an active tracker of an earlier version may need it as it is.
-
-    One that hangs amid a transaction loses its session with PostgreSQL. It has SQLite locked until it goes on or ends,
-    and whoever gave up then would leave nobody to take over. So where the lock was another's, or the caller is
-    `patient`, it is tried until it succeeds.
-    """
-    patient = await lock.acquire() or patient
-    trouble = ""
-    while True:
-        try:
-            if patient:
-                await asyncio.to_thread(database.evict)
-            await asyncio.to_thread(database.open)  # it may wait for another's lock, and the broker for our heartbeats
-            return
-        except DatabaseUnavailable as error:
-            if not patient:
-                raise
-            if str(error) != trouble:
-                trouble = str(error)
-                logger.warning("the tracker can't take over yet: %s; trying again", trouble)
-        await asyncio.sleep(TRY_AGAIN)
-
-
-def with_heartbeat(url: str) -> str:
-    """Return the broker's address with a short heartbeat, unless it has one already.
-
-    A tracker that hangs has to lose its deliveries along with its lock, or they would wait for it.
-    """
-    return url if "heartbeat=" in url else f"{url}{'&' if '?' in url else '?'}heartbeat={HEARTBEAT}"
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
-    """Do `work`, but for `stop`. Returns whether it was done."""
-    doing, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            doing.result()
-        return doing.done()
-    finally:
-        for task in (doing, stopping):
-            task.cancel()
-        await asyncio.gather(doing, stopping, return_exceptions=True)
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    caught = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Only the main thread can catch signals; elsewhere whoever runs this cancels it.
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, stop.set)
-            caught.append(number)
-    try:
-        yield
-    finally:
-        for number in caught:
-            loop.remove_signal_handler(number)

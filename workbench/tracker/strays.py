@@ -11,22 +11,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import Executor
+from collections.abc import Iterable
 from datetime import datetime
-from typing import TypeVar
 
 import msgspec
 
-from workbench.broker import Outgoing, Publisher, Topology
-from workbench.broker.inspect import Inspector, QueueDepth
+from workbench.broker import Outgoing
+from workbench.broker.inspect import QueueDepth
 from workbench.core import headers
 from workbench.core.errors import WorkbenchError
 from workbench.core.messages import Task, decode_task, encode, utcnow
 from workbench.core.routing import family_of, routing_key
 from workbench.core.rpc import WorkerRecord
 from workbench.core.states import State, TaskRecord
-from workbench.tracker.database import Database
+from workbench.tracker.access import Access
 from workbench.tracker.workers import takes
 
 logger = logging.getLogger(__name__)
@@ -43,7 +41,6 @@ MOST = 10_000
 
 _PATIENCE = 30.0  # seconds for the broker to confirm
 
-R = TypeVar("R")
 Queue = tuple[str, str | None]
 """A family, and its lane."""
 
@@ -53,30 +50,12 @@ class Strays:
 
     Parameters
     ----------
-    database
-        Asked in `thread`.
-    publisher, inspector, topology
-        The way to the broker.
-    up_to_date
-        Waits until what has come in is recorded; returns whether it is.
+    access
+        What it works with.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        thread: Executor,
-        publisher: Publisher,
-        inspector: Inspector,
-        topology: Topology,
-        up_to_date: Callable[[], Awaitable[bool]],
-    ) -> None:
-        self._database = database
-        self._thread = thread
-        self._publisher = publisher
-        self._inspector = inspector
-        self._topology = topology
-        self._up_to_date = up_to_date
+    def __init__(self, access: Access) -> None:
+        self._access = access
         self._loop = asyncio.get_running_loop()
         self._suspects: dict[str, float] = {}  # by task id: when it was found to be nowhere first
 
@@ -104,37 +83,38 @@ class Strays:
 
     async def _nowhere(self, state: State) -> set[str]:
         """Return the tasks of this state whose message is nowhere, for all that can be seen just now."""
-        waiting = await self._ask(functools.partial(self._database.waiting, state, most=MOST))
-        if not waiting or not await self._up_to_date():
+        waiting = await self._access.ask(functools.partial(self._access.database.waiting, state, most=MOST))
+        if not waiting or not await self._access.up_to_date():
             return set()
         now = utcnow()
-        workers = await self._ask(functools.partial(self._database.workers, now=now))
+        workers = await self._access.ask(functools.partial(self._access.database.workers, now=now))
         depths: dict[Queue, QueueDepth | None] = {}
         found = set()
         for record in waiting:
             queue = family_of(record.operation), record.lane
             if queue not in depths:
-                depths[queue] = await self._inspector.depth(self._topology.task_queue(*queue))
+                depths[queue] = await self._access.inspector.depth(self._access.topology.task_queue(*queue))
             if is_nowhere(record, depths[queue], workers, now=now):
                 found.add(record.task_id)
         return found
 
     async def _send(self, task_id: str) -> None:
         # Looked at once more: it may have been taken up since.
-        records = await self._ask(functools.partial(self._database.records, [task_id]))
-        body = await self._ask(functools.partial(self._database.task, task_id))
+        records = await self._access.ask(functools.partial(self._access.database.records, [task_id]))
+        body = await self._access.ask(functools.partial(self._access.database.task, task_id))
         if not records or body is None or (again := copy_of(records[0], decode_task(body), utcnow())) is None:
             return
         logger.warning("task %s lies on no queue, and nobody runs it: publishing it again", task_id)
-        await self._publisher.declare(self._topology.family(family_of(again.operation), again.lane), again=True)
+        await self._access.publisher.declare(
+            self._access.topology.family(family_of(again.operation), again.lane), again=True
+        )
         key = routing_key(again.operation, again.lane)
         async with asyncio.timeout(_PATIENCE):
-            await self._publisher.publish(
-                Outgoing(self._topology.submit, key, encode(again), message_id=task_id, headers={headers.AGAIN: True})
+            await self._access.publisher.publish(
+                Outgoing(
+                    self._access.topology.submit, key, encode(again), message_id=task_id, headers={headers.AGAIN: True}
+                )
             )
-
-    async def _ask(self, question: Callable[[], R]) -> R:
-        return await self._loop.run_in_executor(self._thread, question)
 
 
 def is_nowhere(record: TaskRecord, depth: QueueDepth | None, workers: Iterable[WorkerRecord], *, now: datetime) -> bool:

@@ -22,7 +22,6 @@ from workbench.worker.clock import Clock
 from workbench.worker.conclusions import Conclusions
 from workbench.worker.control import Control
 from workbench.worker.herald import Herald
-from workbench.worker.lease import Leases
 from workbench.worker.options import Options
 from workbench.worker.pace import Pace
 from workbench.worker.roster import Job, Roster
@@ -43,7 +42,7 @@ class Attempts:
     ----------
     settings, options, worker
         What the slots' children are told, and how many there are.
-    roster, control, herald, conclusions, leases, pace, clock
+    roster, control, herald, conclusions, pace, clock
         The worker's other parts.
     """
 
@@ -57,7 +56,6 @@ class Attempts:
         control: Control,
         herald: Herald,
         conclusions: Conclusions,
-        leases: Leases,
         pace: Pace,
         clock: Clock,
     ) -> None:
@@ -71,7 +69,6 @@ class Attempts:
         self._control = control
         self._herald = herald
         self._conclusions = conclusions
-        self._leases = leases
         self._pace = pace
         self._clock = clock
         self._jobs: dict[int, WorkerJob] = {}  # by slot
@@ -276,7 +273,6 @@ class Attempts:
         del self._jobs[slot.number]
         self.done += 1
         self._roster.ended(job)
-        self._leases.ended(job.key)
         self._herald.ended(job.task.task_id)
         if outcome.status is not Status.FAILED:  # after a failure another attempt may come, to be dropped
             self._control.dropped(job.task)

@@ -72,9 +72,8 @@ class Holders:
         except WorkbenchError as error:
             logger.info("no tracker says what became of task %s, which %s ran: %s", task.task_id, holder, error)
             return Found(Fate.WAIT, holder)
-        return (
-            Found(Fate.DROP, failure=failure_of(record, task)) if is_over(record, task) else Found(Fate.RUN, began=True)
-        )
+        found = await self._by_record(record, task, gone=holder)
+        return found._replace(began=True) if found.fate is Fate.RUN else found
 
     async def of_redelivery(self, task: Task) -> Found:
         """Decide on a message that was delivered before."""
@@ -83,11 +82,15 @@ class Holders:
         except WorkbenchError as error:
             logger.info("no tracker says whether task %s still runs elsewhere: %s", task.task_id, error)
             return Found(Fate.RUN)
+        return await self._by_record(record, task)
+
+    async def _by_record(self, record: TaskRecord | None, task: Task, *, gone: str = "") -> Found:
+        """Decide by what is recorded, and by what that names as the holder says; `gone` has said it already."""
         if is_over(record, task):
             return Found(Fate.DROP, failure=failure_of(record, task))
         holder = holder_of(record, task)
         run = Found(Fate.RUN, began=has_begun(record, task))
-        if not holder or holder == self._worker:
+        if holder in ("", gone, self._worker):
             return run
         match await self._ask_holder(task, holder):
             case Hold.RUNNING:

@@ -3,11 +3,14 @@
 Before that time is over a copy of the task, which names its holder, is put into the delay queues, and the delivery is
 acknowledged. Whenever the copy comes to a worker it asks the holder: if the task still runs there the copy waits again,
 if it has ended the copy is dropped, and if the holder is gone the task starts anew. So no message is ever without
-somebody that answers for it, and no task runs twice for having run for long. Only times and memory here, no broker.
+somebody that answers for it, and no task runs twice for having run for long. What has ended here of late is remembered
+as well: the tracker may hear of an end later than the broker delivers the task again. Only times and memory here, no
+broker.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -18,6 +21,8 @@ DEFAULT = 1800.0
 """Seconds: RabbitMQ's own default (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout)."""
 LONGEST_WAIT = 60.0
 """Seconds a copy waits at most before its holder is asked: as long it takes to notice that the holder is gone."""
+LATELY = 60.0
+"""Seconds an end is remembered: less than the tracker takes to publish a task again whose outcome the broker lost."""
 _MOST_ENDED = 10_000
 
 Key = tuple[str, int]
@@ -36,7 +41,8 @@ class Leases:
     def __init__(self, ack_timeout: float | None) -> None:
         self.ack_timeout = ack_timeout or DEFAULT
         self._parked: set[Key] = set()
-        self._ended: dict[Key, None] = {}  # of those that were parked, the latest
+        self._ended: OrderedDict[Key, None] = OrderedDict()  # of those that were parked, the latest
+        self._lately: OrderedDict[Key, float] = OrderedDict()  # of all others, with the time
 
     @property
     def wait(self) -> float:
@@ -57,14 +63,17 @@ class Leases:
         """Note that a copy of this attempt waits in the broker."""
         self._parked.add(key)
 
-    def ended(self, key: Key) -> None:
-        """Note that an attempt has ended; its copy, if there is one, will ask."""
+    def ended(self, key: Key, now: float) -> None:
+        """Note that the broker has confirmed what follows from an attempt; its copy, if there is one, will ask."""
         if key in self._parked:
             self._parked.discard(key)
             self._ended[key] = None
-            if len(self._ended) > _MOST_ENDED:
-                del self._ended[next(iter(self._ended))]
+        else:
+            self._lately[key] = now
+        for memory in (self._ended, self._lately):
+            if len(memory) > _MOST_ENDED:
+                memory.popitem(last=False)
 
-    def has_ended(self, key: Key) -> bool:
-        """Whether an attempt that was parked has ended here, as far as that is remembered."""
-        return key in self._ended
+    def has_ended(self, key: Key, now: float) -> bool:
+        """Whether an attempt has ended here, as far as that is remembered; `now` is of the monotonic clock."""
+        return key in self._ended or ((at := self._lately.get(key)) is not None and now - at < LATELY)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -71,12 +72,12 @@ class Worker:
         self._options = options
         self._topology = topology = Topology(settings.namespace)
         self._roster: Roster[Delivery] = Roster()
-        self._busy_at = time.monotonic()
+        self._busy_at = math.inf  # not before it has begun to consume
         self._specs: tuple[OperationSpec, ...] = ()
         self._pace = Pace(options.slots)
         self._leases = Leases(settings.ack_timeout)
         self._crowded = False
-        self._settled = asyncio.Event()
+        self._changed = asyncio.Event()  # what the roster holds
         self._tasks: set[asyncio.Future[None]] = set()
         self._publisher = Publisher(
             settings.broker_url, topology, name=f"{self.name} publishes", declare=topology.delays()
@@ -102,7 +103,6 @@ class Worker:
             control=self._control,
             herald=self._herald,
             conclusions=self._conclusions,
-            leases=self._leases,
             pace=self._pace,
             clock=self._clock,
         )
@@ -113,7 +113,7 @@ class Worker:
     @property
     def idle_seconds(self) -> float:
         """How long nothing has been here to do."""
-        return 0.0 if self._roster.held else time.monotonic() - self._busy_at
+        return 0.0 if self._roster.held else max(0.0, time.monotonic() - self._busy_at)
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -161,7 +161,6 @@ class Worker:
             on_lost=self._on_lost,
         )
         await self._consumer.__aenter__()
-        self._busy_at = time.monotonic()
         self._spawn(self._every(herald.HEARTBEAT, self._beat))
         self._spawn(self._every(herald.STARTS, self._herald.tell_starts))
         self._spawn(self._every(herald.PROGRESS, self._herald.tell_progress))
@@ -179,13 +178,17 @@ class Worker:
         with contextlib.suppress(TimeoutError):  # a broker that hangs keeps the worker no longer than its tasks may
             async with asyncio.timeout(max(PAUSE, self._options.grace)):
                 await self._consumer.pause()
-        for delivery in waiting + self._roster.drain():  # some came until the pause had begun
+        for delivery in waiting:
             self._consumer.reject(delivery, requeue=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(end):
-                while self._roster.held:
-                    self._settled.clear()
-                    await self._settled.wait()
+                while True:
+                    for delivery in self._roster.drain():  # it came until the pause had begun, or was looked into
+                        self._consumer.reject(delivery, requeue=True)
+                    if not self._roster.held:
+                        break
+                    self._changed.clear()
+                    await self._changed.wait()
         if self._roster.held:
             logger.warning("%d tasks did not end in time: they go back to their queues", self._roster.held)
 
@@ -221,6 +224,7 @@ class Worker:
 
     def _on_open(self) -> None:
         self._crowded = False
+        self._busy_at = time.monotonic()
         self._herald.online(self.families, self._specs)
         logger.info("%s takes %s tasks in %d slots", self.name, ", ".join(self.families), self._options.slots)
 
@@ -253,19 +257,25 @@ class Worker:
 
     async def _look_into(self, task: Task, holder: str | None, delivery: Delivery) -> None:
         """Ask about a task that was delivered before: another worker may run it still, or have ended it."""
-        if holder is None:
-            found = await self._holders.of_redelivery(task)
-        elif holder == self.name and self._leases.has_ended((task.task_id, task.attempt)):
+        if self._has_ended(task):
             found = Found(Fate.DROP)
+        elif holder is None:
+            found = await self._holders.of_redelivery(task)
         else:
             found = await self._holders.of_copy(task, holder)
-        if found.fate is Fate.RUN:
+        if not delivery.channel.is_open:
+            return  # void meanwhile: the broker delivers it again
+        if found.fate is Fate.RUN and not self._has_ended(task):  # another delivery of it may have been run meanwhile
             # `expires` is about the start, and that was in time.
             self._take(msgspec.structs.replace(task, expires_at=None) if found.began else task, delivery)
-        elif found.fate is Fate.DROP:
-            self._drop(task, delivery, found.failure)
-        else:
+            self._changed.set()
+        elif found.fate is Fate.WAIT:
             self._park(task, delivery, found.holder)
+        else:
+            self._drop(task, delivery, found.failure)
+
+    def _has_ended(self, task: Task) -> bool:
+        return self._leases.has_ended((task.task_id, task.attempt), time.monotonic())
 
     def _drop(self, task: Task, delivery: Delivery, failure: Failure | None) -> None:
         """Acknowledge the message of a task that is over; see to it first that a dead letter is there."""
@@ -287,7 +297,7 @@ class Worker:
         key = (question.task_id, question.attempt)
         if self._roster.holds(key) is not None:
             return Hold.RUNNING
-        return Hold.ENDED if self._leases.has_ended(key) else Hold.UNKNOWN
+        return Hold.ENDED if self._leases.has_ended(key, time.monotonic()) else Hold.UNKNOWN
 
     def _park_long_ones(self) -> None:
         for job, delivery in self._leases.due(self._roster.running(), time.monotonic()):
@@ -311,7 +321,9 @@ class Worker:
     def _settle(self, job: Job[Delivery], done: asyncio.Future[Any]) -> None:
         deliveries = self._roster.settled(job)
         self._busy_at = time.monotonic()
-        self._settled.set()
+        if not done.cancelled() and done.exception() is None:
+            self._leases.ended(job.key, self._busy_at)
+        self._changed.set()
         for delivery in deliveries:
             self._ack(delivery, done)
 
