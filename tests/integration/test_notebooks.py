@@ -33,7 +33,7 @@ SHOWN = {
         ("marked", "image/png", ""),
         ("small", "text/html", "chelsea.jpeg"),
         ("attempt.outcome.notes", "text/plain", "quality"),
-        ('found["groups"]]', "text/plain", "8: chelsea.jpeg"),
+        ('pd.DataFrame(found["groups"][0])', "text/html", "chelsea.jpeg"),
         ("Image(animation.read_bytes())", "image/png", ""),
     ],
     "04_operating.ipynb": [
