@@ -84,7 +84,12 @@ def test_every_command_and_option_exists(page: Path) -> None:
         if name.startswith("--"):
             continue
         assert name in known, f"workbench {name}"
-        options = {option for parameter in known[name].params for option in parameter.opts} | {"--help"}
+        command = known[name]
+        if words and hasattr(command, "commands"):
+            name = f"{name} {words[0]}"
+            assert words[0] in command.commands, f"workbench {name}"
+            command = command.commands[words.pop(0)]
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         for word in words:
             assert not word.startswith("--") or word in options, f"workbench {name} {word}"
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
+import time
+import weakref
 from pathlib import Path
 
 import pandas as pd
@@ -14,9 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import wait_until
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context, csvfiles, csvtext, jsonlines
 from workbench.operations.convert import table
+from workbench.operations.tabular import Options, Source
 from workbench.values.refs import FileRef
 
 WESTERN = "Straße, œuvre; déjà-vu: «été», “naïve” — 5 €, señor\u2019s Þórr\n"
@@ -229,3 +234,38 @@ def test_whatever_is_written_reads_back_equal(rows: list, delimiter: str):
         ),
     )
     assert back.equals(pa.concat_tables([made.slice(len(rows) // 2), made.slice(0, len(rows) // 2)]))
+
+
+# --- reading ahead ------------------------------------------------------------------------------------
+
+
+def test_a_file_isnt_closed_while_a_reader_that_was_left_reads_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: weakref.WeakSet[SlowFile] = weakref.WeakSet()
+    reads: list[bool] = []  # whether the file was closed meanwhile: its descriptor may be another file's by then
+
+    class SlowFile(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            time.sleep(0.01)
+            reads.append(self.closed)
+            return b"" if self.closed else super().read(size)
+
+        def __del__(self) -> None:
+            self.close()
+
+    def slow_stream(path: str, _: object) -> pa.PythonFile:
+        file = SlowFile(path)
+        opened.add(file)
+        return pa.PythonFile(file, "r")
+
+    monkeypatch.setattr(pa, "input_stream", slow_stream)
+    monkeypatch.setattr(csvfiles, "BLOCK", 1 << 10)
+    source = write(tmp_path, "a.csv", "x\n" + "1\n" * (1 << 16))
+    reader = csvfiles.CsvReader(Source(Path(source.uri), "a.csv", "csv", None), Options())
+    for _ in range(5):
+        with reader.open():
+            pass
+    wait_until(lambda: not opened, what="the last thread has left its file")
+    assert reads
+    assert not any(reads)

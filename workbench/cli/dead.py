@@ -21,9 +21,7 @@ from workbench.cli.main import app
 dead = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, replay and purge them.")
 app.add_typer(dead, name="dead", rich_help_panel="Its tasks")
 
-SomeIds = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID…]", help="The ids of their tasks.", show_default=False)
-]
+SomeIds = Annotated[list[str] | None, typer.Argument(metavar="ID", help="The ids of their tasks.", show_default=False)]
 Operation = Annotated[str | None, typer.Option(help="Only those of this operation.")]
 ReasonType = Annotated[str | None, typer.Option(help="Only those that died of this, such as OutOfAttempts.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 PANEL = "Its tasks"
 Id = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)]
-Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="The tasks' ids.", show_default=False)]
+Ids = Annotated[list[str], typer.Argument(metavar="ID", help="The tasks' ids.", show_default=False)]
 
 
 @app.command(rich_help_panel=PANEL)
 def tasks(
     url: Url = None,
     directory: Directory = None,
-    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    state: Annotated[str | None, typer.Option(help=f"Only those in this state: {', '.join(State)}.")] = None,
     operation: Annotated[str | None, typer.Option(help="Only those of this operation.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most, newest first.")] = 20,
     as_json: Json = False,

@@ -136,17 +136,19 @@ class CsvReader:
             newlines_in_values=True,
             invalid_row_handler=None if self._options.on_bad_rows == "error" else self._leave_out,
         )
-        with pa.input_stream(str(self._source.path), self._source.zipped) as file:
-            try:
-                reader = pacsv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert)
-            except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
-                if "cannot infer number of columns" not in str(error):
-                    self._explain(error)
-                fields = [(name, types.get(name, pa.null())) for name in self._names]  # a header, and not even its end
-                yield pa.schema(fields), iter(())
-                return
-            with reader:
-                yield reader.schema, self._batches(reader)
+        # Not closed here: a closed reader's threads read ahead for a moment, and would read on in whichever file has
+        # got the descriptor since then. They share the stream, which closes with the last of them.
+        file = pa.input_stream(str(self._source.path), self._source.zipped)
+        try:
+            reader = pacsv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert)
+        except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
+            if "cannot infer number of columns" not in str(error):
+                self._explain(error)
+            fields = [(name, types.get(name, pa.null())) for name in self._names]  # a header, and not even its end
+            yield pa.schema(fields), iter(())
+            return
+        with reader:
+            yield reader.schema, self._batches(reader)
 
     def _convert_options(self, types: Mapping[str, Any], nulls: tuple[str, ...], quoted: bool) -> Any:
         import pyarrow.csv as pacsv
