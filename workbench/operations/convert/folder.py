@@ -126,9 +126,8 @@ def _converter(
         raise InvalidArguments(f"compression: is for tables, and {to} is a picture's format")
 
     def convert_image(file: FileRef, output: OutputPath) -> None:
-        if overwrite == "error" and Path(output).exists():
-            raise InvalidArguments(f"output: {output} is there already: pass overwrite='replace', or name another file")
-        pictures.convert(file, to, pictures.Wanted(quality=quality), background=background, output=output)  # type: ignore[arg-type]
+        wanted = pictures.Wanted(quality=quality)
+        pictures.convert(file, to, wanted, background=background, output=output, overwrite=overwrite)  # type: ignore[arg-type]
 
     return convert_image, f".{to}"
 

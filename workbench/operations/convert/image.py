@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.operations import pictures
+from workbench.operations.context import Overwrite
 from workbench.operations.pictures import ImageFormat, Wanted
 from workbench.operations.pixels import Color
 from workbench.operations.registry import operation
@@ -31,6 +32,7 @@ def image(
     loop: int | None = None,
     background: Color = "white",
     output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
 ) -> Path:
     """Convert an image into another file format.
 
@@ -69,6 +71,8 @@ def image(
         partly transparent).
     output
         Where to write it; None for a file of the image's name with the format as its extension.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -83,7 +87,8 @@ def image(
     InputError
         If the file isn't an image of a known format, is damaged, or too large.
     InvalidArguments
-        If an option doesn't fit the format, the image is too large for it, or frames of an animation differ in size.
+        If an option doesn't fit the format, the image is too large for it, or frames of an animation differ in size; if
+        `output` is there already and is not to be replaced.
 
     Examples
     --------
@@ -92,7 +97,7 @@ def image(
     'image.jpeg'
     """
     wanted = Wanted(quality, lossless, speed, method, progressive, optimize, sizes, duration, loop)
-    return pictures.convert(image, to, wanted, background=background, output=output)
+    return pictures.convert(image, to, wanted, background=background, output=output, overwrite=overwrite)
 
 
 @operation("convert.pages")
@@ -104,6 +109,7 @@ def pages(
     resolution: float = 150.0,
     quality: int | None = None,
     output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
 ) -> Path:
     """Put images on the pages of one document.
 
@@ -122,6 +128,8 @@ def pages(
         Of the JPEGs in a PDF, 1 to 100; 85 if None.
     output
         Where to write it; None for a file of the first image's name.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -132,7 +140,7 @@ def pages(
     Raises
     ------
     InvalidArguments
-        If there are no images, or an option makes no sense.
+        If there are no images, an option makes no sense, or `output` is there already and is not to be replaced.
 
     Examples
     --------
@@ -140,4 +148,12 @@ def pages(
     >>> pages([Image.new("RGB", (64, 64))] * 2).name
     'image.pdf'
     """
-    return pictures.document(images, to, background=background, resolution=resolution, quality=quality, output=output)
+    return pictures.document(
+        images,
+        to,
+        background=background,
+        resolution=resolution,
+        quality=quality,
+        output=output,
+        overwrite=overwrite,
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context, pixels
+from workbench.operations.context import Overwrite
 from workbench.operations.image import profiles, segments
 from workbench.operations.pixels import Color
 from workbench.operations.registry import operation
@@ -37,6 +38,7 @@ def animate(
     quality: int | None = None,
     background: Color = "white",
     output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
 ) -> Path:
     """Make an animation of images.
 
@@ -57,6 +59,8 @@ def animate(
         What is laid below partly transparent pixels in a GIF, which knows only pixels that are transparent or aren't.
     output
         Where to write it; None for a file of the first image's name.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -68,8 +72,8 @@ def animate(
     Raises
     ------
     InvalidArguments
-        If there are no images, their sizes differ, they are more than 200 megapixels together, or a number is out of
-        its range.
+        If there are no images, their sizes differ, they are more than 200 megapixels together, a number is out of
+        its range, or `output` is there already and is not to be replaced.
 
     Examples
     --------
@@ -92,7 +96,10 @@ def animate(
         frames = [_on_or_off(frame, paper) for frame in frames]
     stem = Path(getattr(images[0], "filename", "") or "image").stem
     return context.write_file(
-        f"{stem}.{format}", output, lambda part: _write(frames, part, format, durations, loop, quality)
+        f"{stem}.{format}",
+        output,
+        lambda part: _write(frames, part, format, durations, loop, quality),
+        overwrite=overwrite,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context, pixels
+from workbench.operations.context import Overwrite
 from workbench.operations.image import fitting, profiles, segments
 from workbench.operations.image.animation import DECODING
 from workbench.operations.image.fitting import FileFormat
@@ -28,6 +29,7 @@ def strip_metadata(
     keep_icc: bool = True,
     orientation: Literal["keep", "apply"] = "keep",
     output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
 ) -> Path:
     """Copy an image file without what it tells besides the picture: EXIF, places, XMP, comments, thumbnails.
 
@@ -44,6 +46,8 @@ def strip_metadata(
         lossy WebP at a quality of 95, and PNG of more than 8 bits a colour with 8.
     output
         Where to write it; None for a file of the image's name.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -57,7 +61,8 @@ def strip_metadata(
     InputError
         If the file isn't an image, or is cut short or damaged.
     InvalidArguments
-        If it is of another format, or an animation is to be turned.
+        If it is of another format, an animation is to be turned, or `output` is there already and is not to be
+        replaced.
 
     Examples
     --------
@@ -83,11 +88,11 @@ def strip_metadata(
         )
     if orientation == "apply" and turned != 1:
         context.note("pixels", "encoded again")
-        return context.write_file(name, output, lambda part: _turn(path, name, part, keep_icc))
+        return context.write_file(name, output, lambda part: _turn(path, name, part, keep_icc), overwrite=overwrite)
     with _told(name):
         data = segments.strip(path.read_bytes(), format_, icc=keep_icc, orientation=turned)
     context.note("pixels", "copied")
-    return context.write_file(name, output, lambda part: _put(part, data))
+    return context.write_file(name, output, lambda part: _put(part, data), overwrite=overwrite)
 
 
 @contextlib.contextmanager
@@ -138,6 +143,7 @@ def optimize(
     min_quality: int = 50,
     background: Color = "white",
     output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
 ) -> Path:
     """Make a file of at most so many bytes, of the best quality and the largest size that fit.
 
@@ -157,6 +163,8 @@ def optimize(
         What is laid below transparent pixels in a JPEG.
     output
         Where to write it; None for a file of the image's name with the format as its extension.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -171,7 +179,8 @@ def optimize(
     InputError
         If the file isn't an image of a known format, or is damaged.
     InvalidArguments
-        If not even a tiny picture fits, or an option is out of its range.
+        If not even a tiny picture fits, an option is out of its range, or `output` is there already and is not to be
+        replaced.
 
     Examples
     --------
@@ -202,7 +211,7 @@ def optimize(
     context.note("size", f"{fit.size[0]} × {fit.size[1]}")
     if fit.quality is not None:
         context.note("quality", str(fit.quality))
-    return context.write_file(f"{stem}.{chosen}", output, lambda part: _put(part, fit.data))
+    return context.write_file(f"{stem}.{chosen}", output, lambda part: _put(part, fit.data), overwrite=overwrite)
 
 
 def _like(own: str | None, image: Image) -> FileFormat:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context, pixels
+from workbench.operations.context import Overwrite
 from workbench.operations.pictures import beside, colours, formats, frames
 from workbench.operations.pictures.colours import Ready
 from workbench.operations.pictures.formats import Holds
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 
 def convert(
-    image: FileRef | Image, to: ImageFormat, wanted: Wanted, *, background: pixels.Color, output: str | None
+    image: FileRef | Image,
+    to: ImageFormat,
+    wanted: Wanted,
+    *,
+    background: pixels.Color,
+    output: str | None,
+    overwrite: Overwrite,
 ) -> Path:
     """Write an image in another format: see `convert.image`."""
     holds = formats.holds(to)
@@ -47,7 +54,10 @@ def convert(
             options |= frames.timing(source, durations, to, wanted)
         ready = colours.fitted(straight, to, holds, paper)
         return context.write_file(
-            f"{source.stem}.{to}", output, lambda part: _save(ready, part, to, options, source.stem)
+            f"{source.stem}.{to}",
+            output,
+            lambda part: _save(ready, part, to, options, source.stem),
+            overwrite=overwrite,
         )
 
 
@@ -59,6 +69,7 @@ def document(
     resolution: float,
     quality: int | None,
     output: str | None,
+    overwrite: Overwrite,
 ) -> Path:
     """Write images as the pages of one file: see `convert.pages`."""
     if not images:
@@ -75,7 +86,9 @@ def document(
         _check_side(each, to, holds)
     pages = colours.fitted(straight, to, holds, colours.paper(background))
     stem = Path(getattr(images[0], "filename", "") or "image").stem
-    return context.write_file(f"{stem}.{to}", output, lambda part: _save(pages, part, to, options, stem))
+    return context.write_file(
+        f"{stem}.{to}", output, lambda part: _save(pages, part, to, options, stem), overwrite=overwrite
+    )
 
 
 def _upright(image: Image) -> Image:
