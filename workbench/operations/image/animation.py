@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InputError, InvalidArguments
-from workbench.operations import context, pixels
+from workbench.operations import context, pixels, profiles
 from workbench.operations.context import Overwrite
-from workbench.operations.image import profiles, segments
+from workbench.operations.image import segments
 from workbench.operations.pixels import Color
 from workbench.operations.registry import operation
 from workbench.values import decoders, pages
@@ -89,7 +89,6 @@ def animate(
     if not 0 <= loop <= 65_535:
         raise InvalidArguments(f"loop: takes a count from 0, for ever, to 65,535, got {loop}")
     paper = pixels.color(background, "RGB", "background")
-    paper = (paper, paper, paper) if isinstance(paper, int) else paper
     _check_frames(images, format)
     durations = _durations(images, duration, format)
     frames = profiles.alike(*images)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InputError, InvalidArguments
-from workbench.operations import context, pixels
+from workbench.operations import context, pixels, profiles
 from workbench.operations.context import Overwrite
-from workbench.operations.image import fitting, profiles, segments
+from workbench.operations.image import fitting, segments
 from workbench.operations.image.animation import DECODING
 from workbench.operations.image.fitting import FileFormat
 from workbench.operations.pixels import Color
@@ -198,7 +198,6 @@ def optimize(
     if not 1 <= min_quality <= fitting.BEST:
         raise InvalidArguments(f"min_quality: takes 1 to {fitting.BEST}, got {min_quality}")
     paper = pixels.color(background, "RGB", "background")
-    paper = (paper, paper, paper) if isinstance(paper, int) else paper
     if isinstance(image, PillowImage):
         picture, own, stem = profiles.in_srgb(image), image.format, Path(getattr(image, "filename", "") or "image").stem
     else:
