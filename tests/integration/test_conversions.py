@@ -173,10 +173,11 @@ def test_an_output_whose_writer_is_killed_is_absent_and_then_complete_and_nothin
     part, writer = found[0]
     state = control.status(directory)
     assert state is not None
-    os.kill(writer if victim == "slot" else state.processes["worker-convert-1"], signal.SIGKILL)
-    wait_until(lambda: not is_alive(writer), what="the writer is dead")
-    assert not target.exists()
-    assert part.stat().st_size < len(expected)  # in the middle, indeed
+    with part.open("rb") as half:  # which the next attempt may remove any moment
+        os.kill(writer if victim == "slot" else state.processes["worker-convert-1"], signal.SIGKILL)
+        wait_until(lambda: not is_alive(writer), what="the writer is dead")
+        assert not target.exists()
+        assert os.fstat(half.fileno()).st_size < len(expected)  # in the middle, indeed
 
     def over() -> bool:
         done = task.status().state is State.SUCCEEDED  # looked at first, so that the file is looked at once more

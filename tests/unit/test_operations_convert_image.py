@@ -141,26 +141,6 @@ def test_colours_are_converted_from_a_profile_that_a_format_cannot_hold_and_that
     assert max(abs(a - b) for a, b in zip(made.getpixel((2, 2)), (50, 100, 200), strict=True)) <= 2  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("to", ["bmp", "pdf", "gif"])
-def test_colours_of_srgb_are_not_converted_where_a_format_holds_no_profile(tmp_path: Path, to: str):
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    ramp = Image.merge("RGB", [Image.linear_gradient("L").rotate(turn) for turn in (0, 90, 180)])
-    ramp.save(tmp_path / "a.png", icc_profile=profile)
-
-    with_profile = image(ref(tmp_path / "a.png"), to, output=str(tmp_path / f"with.{to}")).read_bytes()  # type: ignore[arg-type]
-    ramp.save(tmp_path / "a.png")
-    without = image(ref(tmp_path / "a.png"), to, output=str(tmp_path / f"without.{to}")).read_bytes()  # type: ignore[arg-type]
-
-    assert pixels_of(with_profile, to) == pixels_of(without, to)
-
-
-def pixels_of(data: bytes, to: str) -> bytes:
-    if to == "pdf":  # Pillow writes it and can't read it: the JPEG in it
-        return data[data.index(b"\xff\xd8\xff") : data.index(b"endstream")]
-    with Image.open(io.BytesIO(data)) as made:
-        return made.convert("RGB").tobytes()
-
-
 def test_a_profile_of_another_colour_model_is_not_attached():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     picture = Image.new("CMYK", (16, 16))
