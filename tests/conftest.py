@@ -1,12 +1,26 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from tests import postgres
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what operations that run outside a worker leave, and remove it in the end."""
+    tmp_path_factory.getbasetemp()  # which stays, to look at after a failure
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="wb-", ignore_cleanup_errors=True) as directory:
+        Path(directory).chmod(0o711)  # PostgreSQL doesn't run as root
+        tempfile.tempdir = directory
+        yield
+        tempfile.tempdir = before
 
 
 @pytest.fixture(scope="session")

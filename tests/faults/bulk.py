@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import workbench as wb
-from workbench.operations.context import write_file
+from workbench.operations.context import Output, write_file
 
 SIZE = 128 * 1024  # bytes of a value, more or less
 FORMS = ("bytes", "list", "array", "frame", "file")
@@ -38,7 +38,7 @@ def made(number: int, form: str) -> object:
         case "frame":
             return pd.DataFrame({"x": np.frombuffer(data, dtype=np.int64)})
         case "file":
-            return write_file("bulk.bin", None, write)
+            return write_file("bulk.bin", Output(), write)
     return data
 
 

@@ -110,6 +110,7 @@ class Fault(NamedTuple):
     seconds: tuple[float, float] = (0.0, 0.0)  # how long, at least and at most
     share: int = 1  # how many of them in a deck
     of_broker: bool = False  # these exclude each other
+    parts: tuple[str, ...] = ()  # the workers that it may part from the deliveries they hold
 
 
 class Chaos:
@@ -131,6 +132,7 @@ class Chaos:
         self, faults: Iterable[Fault], supervisor: Supervisor, chance: random.Random, say: Callable[[str], None]
     ) -> None:
         self.done: Counter[str] = Counter()
+        self.parted: Counter[str] = Counter()  # how often each worker may have lost its deliveries
         self._faults = tuple(faults)
         self._supervisor = supervisor
         self._chance = chance
@@ -166,6 +168,7 @@ class Chaos:
     def _let_happen(self, fault: Fault, seconds: float) -> None:
         self._say(f"{fault.name}{f' for {seconds:.1f} s' if seconds else ''}")
         self.done[fault.name] += 1
+        self.parted.update(fault.parts)
         with fault.begin():
             lasting(seconds)
 

@@ -55,6 +55,8 @@ WORKERS = {
     "w2": ("text", "data", "convert", "--name", "w2", "--recycle-after", "500"),
     "w3": ("text", "image"),
 }
+FAMILIES = ("text", "image", "data", "convert")
+SLOTS = 2
 # What each says once it does its work, and ends in order when it is told to.
 UP = {"t": (" is active", "standing by"), "w": (" takes ",), "p": ("submits from",)}
 # Of two producers one is patient, the other gives up what isn't confirmed soon. The patient one is never killed.
@@ -121,6 +123,7 @@ class Soak:
     def faults(self) -> list[Fault]:
         """Return what may happen. One deck of them takes about three minutes."""
         node, process = self.node, self.supervisor.process
+        workers = tuple(WORKERS)
         watermark = ("set_vm_memory_high_watermark", "0.00001"), ("set_vm_memory_high_watermark", "0.4")
         disk = ("set_disk_free_limit", "1000000GB"), ("set_disk_free_limit", "200MB")
 
@@ -134,13 +137,13 @@ class Soak:
             return lambda: process(name)
 
         return [
-            *(Fault(f"worker {w} killed", lambda w=w: chaos.killed(one(w)), share=2) for w in ("w2", "w3")),
-            Fault("worker w3 told to end", lambda: chaos.ended(one("w3"))),
+            *(Fault(f"worker {w} killed", lambda w=w: chaos.killed(one(w)), share=2, parts=(w,)) for w in ("w2", "w3")),
+            Fault("worker w3 told to end", lambda: chaos.ended(one("w3")), parts=("w3",)),
             *(Fault(f"slot of {w} killed", lambda w=w: chaos.child_killed(one(w), depth=2)) for w in WORKERS),
             Fault("helper of w1 killed", lambda: chaos.child_killed(one("w1"), depth=1)),
-            Fault("worker w1 paused", lambda: chaos.paused(one("w1")), (1.0, 3.0)),
-            Fault("worker w2 paused past the heartbeat", lambda: chaos.paused(one("w2")), (8.0, 12.0)),
-            Fault("worker w1 paused until it is lost", lambda: chaos.paused(one("w1")), (18.0, 22.0)),
+            Fault("worker w1 paused", lambda: chaos.paused(one("w1")), (1.0, 3.0), parts=("w1",)),
+            Fault("worker w2 paused past the heartbeat", lambda: chaos.paused(one("w2")), (8.0, 12.0), parts=("w2",)),
+            Fault("worker w1 paused until it is lost", lambda: chaos.paused(one("w1")), (18.0, 22.0), parts=("w1",)),
             Fault("active tracker killed", lambda: chaos.killed(active)),
             Fault("standby tracker killed", lambda: chaos.killed(standby)),
             Fault("active tracker told to end", lambda: chaos.ended(active)),
@@ -148,22 +151,30 @@ class Soak:
             Fault("active tracker paused past the heartbeat", lambda: chaos.paused(active), (12.0, 16.0)),
             Fault("producer killed", lambda: chaos.killed(one("p2")), share=2),
             Fault("producer paused past the heartbeat", lambda: chaos.paused(one("p1")), (8.0, 10.0)),
-            Fault("broker killed", lambda: chaos.node_killed(node), of_broker=True),
-            Fault("broker paused", lambda: chaos.node_paused(node), (1.0, 3.0), of_broker=True),
-            Fault("broker paused past the heartbeat", lambda: chaos.node_paused(node), (12.0, 16.0), of_broker=True),
+            Fault("broker killed", lambda: chaos.node_killed(node), of_broker=True, parts=workers),
+            Fault("broker paused", lambda: chaos.node_paused(node), (1.0, 3.0), of_broker=True, parts=workers),
+            Fault(
+                "broker paused past the heartbeat",
+                lambda: chaos.node_paused(node),
+                (12.0, 16.0),
+                of_broker=True,
+                parts=workers,
+            ),
             Fault(
                 "connections closed",
                 lambda: chaos.ordered(node, ("close_all_connections", "the soak")),
                 share=2,
                 of_broker=True,
+                parts=workers,
             ),
             Fault(
                 "application stopped",
                 lambda: chaos.ordered(node, ("stop_app",), ("start_app",)),
                 (0.5, 2.0),
                 of_broker=True,
+                parts=workers,
             ),
-            Fault("listeners suspended", lambda: self._suspended(), (2.0, 4.0), of_broker=True),
+            Fault("listeners suspended", lambda: self._suspended(), (2.0, 4.0), of_broker=True, parts=workers),
             Fault("memory alarm", lambda: chaos.ordered(node, *watermark), (2.0, 6.0), of_broker=True),
             Fault("disk alarm", lambda: chaos.ordered(node, *disk), (2.0, 6.0), of_broker=True),
         ]
@@ -180,7 +191,7 @@ class Soak:
         return lambda: self._start(name, "workbench", "tracker")
 
     def _worker(self, name: str):
-        words = (*WORKERS[name], "--include", "tests.faults.soak_operations", "--slots", "2", "--grace", "10")
+        words = (*WORKERS[name], "--include", "tests.faults.soak_operations", "--slots", str(SLOTS), "--grace", "10")
         return lambda: self._start(name, "workbench", "worker", *words)
 
     def _producer(self, name: str):
@@ -259,14 +270,16 @@ def test_whatever_goes_wrong_for_ten_minutes_each_accepted_task_ends_once_and_no
     assert stats.total == sum(stats.states.values())
     dead = {task_id for task_id, row in rows.items() if row.record.state is State.FAILED and _plan(soak, row).dead}
     assert letters == dead, f"{len(letters - dead)} letters too many, {len(dead - letters)} too few"
+    allowed = _check_repeats(twice, storm)
     _check_deaths(supervisor, storm)
     _check_logs(soak)
     _check_nothing_is_left(soak)
     _check_flat(vitals.lives(LONG_LIFE))
     rate = len(books.accepted) / (ended - began)
     soak.say(
-        f"{len(rows):,} tasks recorded, {len(books.accepted):,} accepted ({rate:.0f} a second), {twice} executed too "
-        f"often, {sum(storm.done.values())} faults of {len(storm.done)} kinds, all ended {settled:.1f} s after the last"
+        f"{len(rows):,} tasks recorded, {len(books.accepted):,} accepted ({rate:.0f} a second), {twice} executed "
+        f"too often of {allowed} allowed, {sum(storm.done.values())} faults of {len(storm.done)} kinds, all ended "
+        f"{settled:.1f} s after the last"
     )
     if seconds >= WHOLE:
         assert len(books.accepted) >= LEAST
@@ -274,13 +287,14 @@ def test_whatever_goes_wrong_for_ten_minutes_each_accepted_task_ends_once_and_no
         done = (
             f"{seconds / 60:.0f} minutes of faults drawn at random, of {len(storm.done)} kinds, one every few seconds"
         )
+        done += f"; they allow {allowed:,} executions too many"
         report.add("soak", done, len(books.accepted), 0, twice, settled)
 
 
 def _await_flow(soak: Soak) -> None:
     """Wait until tasks flow, and the broker may be killed (see `await_registered`)."""
     topology = Topology(soak.settings.namespace)
-    names = {topology.task_queue(family) for family in ("text", "image", "data", "convert")}
+    names = {topology.task_queue(family) for family in FAMILIES}
     for queue in (*names, topology.tracker_queue, topology.tracker_dead_queue, topology.dead_queue, topology.rpc_queue):
         await_registered(soak.node, queue)
     for queue in topology.delay_queues:
@@ -359,6 +373,20 @@ def _check_records(soak: Soak, books: Books, rows: dict[str, Row]) -> int:
     soak.say(f"of {len(again)} tasks the tracker heard of two ends, {differently} times of different ones")
     executions = books.executions()
     return sum(max(0, executions[row.number] - row.record.attempt) for row in heard.values())
+
+
+def _check_repeats(twice: int, storm: Chaos) -> int:
+    """Hold the executions too many against what the faults allow; return how many they do.
+
+    A task runs again only where its worker held it as it was parted from the broker: nothing else makes the broker hand
+    out again what was taken. Of each family a worker holds one delivery for each slot, and one more for each while
+    tasks are short (`worker.pace`; while they take less than 20 ms, more: which these, of some ten kinds, don't in the
+    mean). Most of it wasn't begun, or is found to be running or reported, and so isn't run again: far below the bound.
+    """
+    held = {name: 2 * SLOTS * sum(word in FAMILIES for word in words) for name, words in WORKERS.items()}
+    allowed = sum(count * held[name] for name, count in storm.parted.items())
+    assert twice <= allowed, f"{twice} executions too many, of {allowed} that {dict(storm.parted)} explain"
+    return allowed
 
 
 def _complaints(soak: Soak, row: Row, accepted: bool) -> Iterator[str]:

@@ -360,6 +360,29 @@ def test_a_request_that_nobody_answered_is_asked_again_after_a_reconnect(node: N
     asyncio.run(run())
 
 
+def test_an_answer_waits_for_the_connection_that_it_is_sent_on(node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        publisher, caller = Publisher(node.url, topology, name="asks"), RpcCaller(topology)
+        publisher.connection.add(caller)
+        answers = Publisher(node.url, topology, name="answers")
+
+        def on_request(request: Delivery) -> None:
+            server.ack(request)
+            assert answers.connection.state is not ConnectionState.OPEN
+            answers.reply(request.reply_to, request.correlation_id, b"the answer")
+
+        server = Consumer(node.url, topology, name="s", queues={topology.rpc_queue: 10}, on_delivery=on_request)
+        async with publisher, server:
+            for part in (publisher, server):
+                await part.connection.wait_open(20)
+            answer = asyncio.ensure_future(caller.ask(b"the question", timeout=30))
+            await until(lambda: answers._answers)
+            async with answers:
+                assert await answer == b"the answer"
+
+    asyncio.run(run())
+
+
 def test_a_request_that_nobody_answers_is_an_error_in_the_time_given(node: Node, topology: Topology) -> None:
     async def run() -> None:
         publisher, caller = Publisher(node.url, topology, name="asks"), RpcCaller(topology)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +22,7 @@ import pytest
 
 import workbench as wb
 from tests.faults.scene import PATIENCE, Scene
+from tests.support import wait_until
 from workbench.broker.node import Node
 from workbench.core.errors import StoreError
 from workbench.values import codecs, remote
@@ -25,22 +30,38 @@ from workbench.values.files import Files
 from workbench.values.store import RENEW, Store
 from workbench.values.sweep import sweep
 
-pytest.importorskip("s3fs", reason="s3fs and moto aren't installed (pip install 's3fs' 'moto[server]')")
-boto3 = pytest.importorskip("boto3")
-Config = pytest.importorskip("botocore.config").Config
-ThreadedMotoServer = pytest.importorskip("moto.server").ThreadedMotoServer
+pytest.importorskip("s3fs", reason="s3fs isn't installed (pip install 'workbench[s3]')")
+import botocore.session  # s3fs brings it
+from botocore.config import Config
+
+PLACES = (f"{sys.prefix}/moto/bin", f"{sys.prefix}/bin", *os.get_exec_path())
+MOTO = shutil.which("moto_server", path=os.pathsep.join(PLACES))
+pytestmark = pytest.mark.skipif(MOTO is None, reason="moto's server isn't installed (scripts/setup test moto)")
 
 BUCKET = "values"
 LARGE = random.Random(7).randbytes(20 << 20)  # three parts
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start moto's server, which has an environment of its own: it and s3fs pin botocore differently."""
+    assert MOTO is not None
+    log = tmp_path_factory.mktemp("moto") / "log"
+    with log.open("wb") as file:
+        server = subprocess.Popen([MOTO, "--host", "127.0.0.1", "--port", "0"], stdout=file, stderr=file)
+
+    def address() -> re.Match[str] | None:
+        assert server.poll() is None, log.read_text()
+        return re.search(r"Running on (http://127\.0\.0\.1:\d+)", log.read_text())
+
+    try:
+        wait_until(address, what="moto's server listens")
+        found = address()
+        assert found is not None
+        yield found[1]
+    finally:
+        server.kill()
+        server.wait()
 
 
 @pytest.fixture
@@ -49,7 +70,9 @@ def s3(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name, value in _environment(endpoint).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    client = boto3.client("s3", endpoint_url=endpoint, config=Config(retries={"total_max_attempts": 1}))
+    client = botocore.session.get_session().create_client(
+        "s3", endpoint_url=endpoint, config=Config(retries={"total_max_attempts": 1})
+    )
     client.create_bucket(Bucket=BUCKET)
     yield client
     for upload in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):

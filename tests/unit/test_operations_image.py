@@ -407,22 +407,22 @@ def test_an_output_is_complete_or_absent(tmp_path: Path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        context.write_file("out.txt", str(target), broken)
+        context.write_file("out.txt", context.Output(str(target)), broken)
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
     assert target.read_text() == "old"
 
     def whole(path: Path) -> None:
         path.write_text("new")
 
-    assert context.write_file("out.txt", str(target), whole) == target
+    assert context.write_file("out.txt", context.Output(str(target)), whole) == target
     assert target.read_text() == "new"
 
 
 def test_an_output_in_no_directory_is_refused(tmp_path: Path):
     with pytest.raises(InvalidArguments, match="make it first"):
-        context.write_file("a", str(tmp_path / "no" / "a"), Path.touch)
+        context.write_file("a", context.Output(str(tmp_path / "no" / "a")), Path.touch)
     with pytest.raises(InvalidArguments, match="is a directory"):
-        context.write_file("a", str(tmp_path), Path.touch)
+        context.write_file("a", context.Output(str(tmp_path)), Path.touch)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
@@ -434,12 +434,12 @@ def test_a_full_disk_is_the_stores_where_the_attempts_file_lies_there_and_the_us
 
     with context.attempt(tmp_path / "scratch"):
         with pytest.raises(StoreError, match=f"scratch, which lies where the store does: .*{os.strerror(number)}"):
-            context.write_file("a.txt", None, full)
+            context.write_file("a.txt", context.Output(), full)
         with pytest.raises(OSError, match=os.strerror(number)) as failed:
-            context.write_file("a.txt", str(tmp_path / "a.txt"), full)
+            context.write_file("a.txt", context.Output(str(tmp_path / "a.txt")), full)
     assert not isinstance(failed.value, StoreError)
 
 
 def test_a_file_without_an_output_goes_to_the_attempts_scratch(tmp_path: Path):
     with context.attempt(tmp_path / "scratch"):
-        assert context.write_file("a.txt", None, Path.touch) == tmp_path / "scratch" / "a.txt"
+        assert context.write_file("a.txt", context.Output(), Path.touch) == tmp_path / "scratch" / "a.txt"

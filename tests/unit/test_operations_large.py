@@ -14,6 +14,7 @@ from hypothesis.extra import pandas as hp
 from pandas.testing import assert_frame_equal
 
 from workbench.core.errors import InvalidArguments
+from workbench.operations.context import Output
 from workbench.operations.data import groups, large, large_summaries, rows, summaries
 from workbench.operations.datasets import Dataset
 
@@ -90,7 +91,7 @@ def test_rows_are_sorted_alike(frame: pd.DataFrame, by: list[str], data, directo
     ascending = data.draw(st.lists(st.booleans(), min_size=len(by), max_size=len(by)))
     na_position = data.draw(st.sampled_from(["first", "last"]))
 
-    found = large.sort(written(frame, directory), by, ascending, na_position, False, None)
+    found = large.sort(written(frame, directory), by, ascending, na_position, False, Output())
 
     assert_frame_equal(found, rows.sort(frame, by, ascending=ascending, na_position=na_position))
 
@@ -98,7 +99,7 @@ def test_rows_are_sorted_alike(frame: pd.DataFrame, by: list[str], data, directo
 @given(frame=tables(), n=st.integers(-45, 45))
 @both_engines
 def test_the_first_rows_are_the_same(frame: pd.DataFrame, n: int, directory: Path):
-    found = large.head(written(frame, directory), n, None)
+    found = large.head(written(frame, directory), n, Output())
 
     assert_frame_equal(found, frame.head(n), check_index_type=False)
 
@@ -201,12 +202,16 @@ def test_a_description_is_the_same(frame: pd.DataFrame, include, directory: Path
     assert_frame_equal(found, summaries.describe(plain, include=include))
 
 
-@given(frame=tables(), q=st.lists(st.floats(0, 1), min_size=1, max_size=4))
+@given(
+    frame=tables(),
+    q=st.lists(st.floats(0, 1), min_size=1, max_size=4),
+    interpolation=st.sampled_from(["linear", "lower", "higher", "midpoint", "nearest"]),
+)
 @both_engines
-def test_quantiles_are_exact(frame: pd.DataFrame, q: list[float], directory: Path):
+def test_quantiles_are_exact(frame: pd.DataFrame, q: list[float], interpolation, directory: Path):
     columns = ["whole", "few", "real"]
-    found = large_summaries.quantile(written(frame, directory), q, columns)
-    assert_frame_equal(found, frame[columns].quantile(q), rtol=1e-12)
+    found = large_summaries.quantile(written(frame, directory), q, columns, interpolation)
+    assert_frame_equal(found, frame[columns].quantile(q, interpolation=interpolation), rtol=1e-12)
 
 
 @given(
@@ -217,7 +222,7 @@ def test_quantiles_are_exact(frame: pd.DataFrame, q: list[float], directory: Pat
 )
 @both_engines
 def test_the_same_duplicates_are_dropped(frame, subset, keep, ignore_index, directory: Path):
-    found = large.drop_duplicates(written(frame, directory), subset, keep, ignore_index, None)
+    found = large.drop_duplicates(written(frame, directory), subset, keep, ignore_index, Output())
     expected = frame.drop_duplicates(subset, keep=keep, ignore_index=ignore_index)
     assert_frame_equal(found, expected, check_index_type=False)
 
@@ -228,7 +233,7 @@ def test_tables_are_joined_alike(left, right, how, data, directory: Path):
     on = data.draw(st.lists(st.sampled_from(["few", "text", "time"]), min_size=1, unique=True))
     left, right = left.drop(columns=["maybe", "truth", "span"]), right[["few", "text", "time", "whole", "zoned"]]
 
-    found = large.merge(written(left, directory), written(right, directory), how, on, on, ("_x", "_y"), None)
+    found = large.merge(written(left, directory), written(right, directory), how, on, on, ("_x", "_y"), Output())
 
     assert_frame_equal(found, left.merge(right, how=how, on=on), check_dtype=False)
 
@@ -237,9 +242,13 @@ def test_tables_are_joined_alike(left, right, how, data, directory: Path):
 @both_engines
 def test_a_pivot_table_is_the_same(frame: pd.DataFrame, directory: Path):
     for aggfunc in ("mean", "count", "sum", "max"):
-        found = large_summaries.pivot_table(written(frame, directory), "whole", ["few"], ["text"], aggfunc)
+        found = large_summaries.pivot_table(written(frame, directory), "whole", ["few"], ["text"], {"whole": aggfunc})
         expected = frame.pivot_table("whole", ["few"], ["text"], aggfunc, observed=True)
         assert_frame_equal(found, expected)
+    several = {"whole": "max", "real": "mean"}
+    found = large_summaries.pivot_table(written(frame, directory), ["whole", "real"], ["few"], ["text"], several)
+    expected = frame.pivot_table(["whole", "real"], ["few"], ["text"], several, observed=True)
+    assert_frame_equal(found, expected)
 
 
 def test_what_does_not_fit_is_refused_as_pandas_does(directory: Path):
@@ -247,9 +256,9 @@ def test_what_does_not_fit_is_refused_as_pandas_does(directory: Path):
     with pytest.raises(InvalidArguments, match="type"):
         large_summaries.groupby(data, ["k"], {"text": "mean"})
     with pytest.raises(InvalidArguments, match="categorical"):
-        large.sort(data, ["kind"], [True], "last", False, None)
+        large.sort(data, ["kind"], [True], "last", False, Output())
     with pytest.raises(InvalidArguments, match="match nowhere"):
-        large.merge(data, data, "inner", ["k"], ["text"], ("_x", "_y"), None)
+        large.merge(data, data, "inner", ["k"], ["text"], ("_x", "_y"), Output())
 
 
 @pytest.mark.parametrize(
@@ -274,7 +283,7 @@ def test_a_result_too_large_for_memory_becomes_a_file(directory: Path, monkeypat
     monkeypatch.setattr("workbench.operations.data.duck.RESULT_SHARE", 1e-7)
     frame = pd.DataFrame({"a": np.arange(200_000)[::-1].copy()})
 
-    found = large.sort(written(frame, directory), ["a"], [True], "last", False, None)
+    found = large.sort(written(frame, directory), ["a"], [True], "last", False, Output())
 
     assert isinstance(found, Path)
     assert pd.read_parquet(found)["a"].tolist() == list(range(200_000))

@@ -26,7 +26,7 @@ def write(part):
     print("halfway", flush=True)
     sys.stdin.read()
 with context.attempt(Path(sys.argv[2])):
-    context.write_file("x", sys.argv[1], write)
+    context.write_file("x", context.Output(sys.argv[1]), write)
 """
 
 
@@ -76,10 +76,10 @@ def test_a_killed_attempt_leaves_nothing_under_the_name_and_the_next_one_removes
     assert left.name.endswith(".part")
 
     with context.attempt(tmp_path / "task-2"):  # another task leaves it for a day …
-        context.write_file("y", str(target.with_name("y")), put("y"))
+        context.write_file("y", context.Output(str(target.with_name("y"))), put("y"))
     assert left.exists()
     with context.attempt(scratch):  # … and the task's own next attempt doesn't
-        context.write_file("x", str(target), put("whole"))
+        context.write_file("x", context.Output(str(target)), put("whole"))
     assert sorted(path.name for path in target.parent.iterdir()) == ["x.txt", "y"]
     assert target.read_text() == "whole"
 
@@ -106,7 +106,7 @@ def test_what_a_task_left_that_was_never_tried_again_is_gone_after_a_day(tmp_pat
     own.write_text("the user's")
     os.utime(own, (old, old))
 
-    context.write_file("x", str(tmp_path / "x"), put("x"))
+    context.write_file("x", context.Output(str(tmp_path / "x")), put("x"))
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.part", "x"]
 
@@ -116,7 +116,7 @@ def test_a_second_attempt_leaves_alone_what_the_first_still_writes(tmp_path: Pat
     target.parent.mkdir()
     first = halfway(target, scratch)
     with context.attempt(scratch):
-        context.write_file("x", str(target), put("the second's"))
+        context.write_file("x", context.Output(str(target)), put("the second's"))
     first.communicate("")  # it goes on, and ends
     assert first.returncode == 0
     assert target.read_text() == "half of i"
@@ -127,11 +127,11 @@ def test_an_output_that_is_there_is_refused_before_anything_is_written(tmp_path:
     target = tmp_path / "x"
     target.write_text("old")
     with pytest.raises(InvalidArguments, match=r"x is there already: pass overwrite='replace'"):
-        context.write_file("x", str(target), lambda part: pytest.fail("it was written"), overwrite="error")
+        context.write_file("x", context.Output(str(target), "error"), lambda part: pytest.fail("it was written"))
     with pytest.raises(InvalidArguments, match="overwrite"):
-        context.write_file("x", str(target), put("x"), overwrite="append")  # type: ignore[arg-type]
+        context.write_file("x", context.Output(str(target), "append"), put("x"))  # type: ignore[arg-type]
     assert target.read_text() == "old"
-    assert context.write_file("x", str(target), put("new"), overwrite="replace") == target
+    assert context.write_file("x", context.Output(str(target), "replace"), put("new")) == target
     assert target.read_text() == "new"
 
 
@@ -143,7 +143,7 @@ def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> Non
         target.write_text("theirs")
 
     with pytest.raises(InvalidArguments, match="is there already"):
-        context.write_file("x", str(target), write, overwrite="error")
+        context.write_file("x", context.Output(str(target), "error"), write)
     assert target.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -152,10 +152,10 @@ def test_what_an_earlier_attempt_of_the_same_task_has_written_is_replaced(tmp_pa
     target = tmp_path / "x"
     for text in ("first", "second"):
         with context.attempt(tmp_path / "task-1"):
-            context.write_file("x", str(target), put(text), overwrite="error")
+            context.write_file("x", context.Output(str(target), "error"), put(text))
     assert target.read_text() == "second"
     with context.attempt(tmp_path / "task-2"), pytest.raises(InvalidArguments, match="there already"):
-        context.write_file("x", str(target), put("third"), overwrite="error")
+        context.write_file("x", context.Output(str(target), "error"), put("third"))
 
 
 # --- pictures -----------------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ has met a full queue, though it has room again (rabbitmq-server#12206), or a que
 OVERDUE = 60.0
 """Seconds without its confirm after which a message is published again on a fresh channel, though the broker is there.
 Where a queue's leader dies, RabbitMQ 3.10 may leave confirms out for good."""
+ANSWERS = 1024
+"""Answers kept while there is no connection; of more, the latest."""
 LOOK = 5.0
 """Seconds between two looks for such messages."""
 FRESH = 5.0
@@ -117,6 +119,7 @@ class Publisher:
         self._bytes = 0  # of all that is under way
         self._channel: Channel | None = None
         self._replies: Channel | None = None
+        self._answers: deque[tuple[str, str, bytes]] = deque(maxlen=ANSWERS)  # for the next connection
         self._tag = 0
         self._opened_at = 0.0  # of the channel, by the loop's clock
         self._unconfirmed: dict[int, _Entry] = {}  # by delivery tag, in order
@@ -223,12 +226,17 @@ class Publisher:
         return GivenUp(confirmed, tuple(entry.message for entry in entries if entry.was_sent), error)
 
     def reply(self, reply_to: str, correlation_id: str, body: bytes) -> None:
-        """Answer a request: transient, unconfirmed; whoever asked asks again where it is lost."""
-        if self._replies is not None and self._replies.is_open:
-            try:
-                self._replies.publish("", reply_to, body, mandatory=False, correlation_id=correlation_id)
-            except ChannelLost:
-                logger.info("an answer was lost with its channel")
+        """Answer a request: transient, unconfirmed; whoever asked asks again where its own connection is lost.
+
+        The request may have come on a connection that was back earlier than this one: the answer then waits for it.
+        """
+        if self._replies is None:
+            self._answers.append((reply_to, correlation_id, body))
+            return
+        try:
+            self._replies.publish("", reply_to, body, mandatory=False, correlation_id=correlation_id)
+        except ChannelLost:
+            self._answers.append((reply_to, correlation_id, body))
 
     async def declare(self, declarations: Iterable[Declaration], *, again: bool = False) -> None:
         """Declare something more, now and on each later connect; `again` where it may have been deleted since.
@@ -251,19 +259,22 @@ class Publisher:
 
     async def opened(self, session: Session) -> None:
         """Declare the topology and send what is not confirmed again, in the order it was published in."""
-        self._replies = await session.channel()
-        await self._replies.declare((*self._topology.base(), *self._extra))
+        replies = await session.channel()
+        await replies.declare((*self._topology.base(), *self._extra))
         channel = await session.channel()
         await channel.confirm(self._on_confirm, self._on_return)
-        self._channel, self._tag = channel, 0
+        self._channel, self._replies, self._tag = channel, replies, 0
         self._opened_at = asyncio.get_running_loop().time()
         # A channel dies alone where its exchange is gone or what it declares is refused: the whole connection starts
         # again, with all declarations.
-        for each in (channel, self._replies):
+        for each in (channel, replies):
             each.closed.add_done_callback(lambda reason: session.drop(f"its channel is closed: {reason.result()}"))
         again, self._unconfirmed = list(self._unconfirmed.values()), {}
         self._waiting.extendleft(reversed(again))
         self._refill()
+        answers, self._answers = list(self._answers), deque(maxlen=ANSWERS)
+        for answer in answers:
+            self.reply(*answer)
         self._look()
 
     def lost(self, reason: str) -> None:

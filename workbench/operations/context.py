@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from workbench.core.errors import InputNotFound, InvalidArguments, StoreError
 from workbench.operations import parts
@@ -165,9 +165,18 @@ def memory_limit() -> int | None:
     return _attempt.memory_limit if _attempt is not None else None
 
 
-def write_file(
-    name: str, output: str | None, write: Callable[[Path], None], *, overwrite: Overwrite = "replace"
-) -> Path:
+class Output(NamedTuple):
+    """Where an operation's result goes: the values of its parameters `output` and `overwrite`.
+
+    Where there is a file already, it is replaced in one step, or refused (`error`) before anything is written. What an
+    earlier attempt of the same task has written is no such file.
+    """
+
+    path: str | None = None
+    overwrite: Overwrite = "replace"
+
+
+def write_file(name: str, output: Output, write: Callable[[Path], None]) -> Path:
     """Make a file that is either complete or absent.
 
     Parameters
@@ -175,12 +184,9 @@ def write_file(
     name
         The file's name where no `output` is given: it goes to `scratch_file`.
     output
-        An operation's `OutputPath`. Its directory has to be there.
+        Where to. The directory has to be there.
     write
         Called with the path of a new, empty file beside the target, which takes the target's name when it returns.
-    overwrite
-        What happens where `output` is there already: `replace` it, in one step, or refuse (`error`), before anything
-        is written. What an earlier attempt of the same task has written there is no such file.
 
     Returns
     -------
@@ -195,13 +201,16 @@ def write_file(
     StoreError
         If there is no `output`, and no room for the file in the attempt's directory.
     """
-    target = Path(output).expanduser() if output is not None else scratch_file(name)
+    target = Path(output.path).expanduser() if output.path is not None else scratch_file(name)
     if target.is_dir():
         raise InvalidArguments(f"output: {target} is a directory: name the file to write in it")
     if not target.parent.is_dir():
         raise InvalidArguments(f"output: the directory {target.parent} isn't there: make it first")
-    place = contextlib.nullcontext() if output is not None else _on_the_stores_disk(target.parent)
-    with place, file_in_the_making(target, overwrite=overwrite if output is not None else "replace") as part:
+    place = contextlib.nullcontext() if output.path is not None else _on_the_stores_disk(target.parent)
+    with (
+        place,
+        file_in_the_making(target, overwrite=output.overwrite if output.path is not None else "replace") as part,
+    ):
         write(part)
     return target
 

@@ -352,7 +352,7 @@ async def _take_over(lock: Lock, database: Database, *, patient: bool) -> None:
                 raise
             if str(error) != trouble:
                 trouble = str(error)
-                logger.error("the tracker can't take over yet: %s", trouble)
+                logger.warning("the tracker can't take over yet: %s; trying again", trouble)
         await asyncio.sleep(TRY_AGAIN)
 
 

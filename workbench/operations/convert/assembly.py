@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context, formats, partitions, reading
-from workbench.operations.context import Overwrite
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.formats import Target
 from workbench.operations.registry import operation
 from workbench.operations.tabular import Compression, Options, Reader, TableFormat
@@ -69,7 +69,7 @@ def _parts(reader: Reader, stem: str, rows: int, target: Target) -> Iterator[Pat
                     for batch in piece:
                         put(batch)
 
-            yield context.write_file(target.name(f"{stem}-{number:04d}"), None, write)
+            yield context.write_file(target.name(f"{stem}-{number:04d}"), Output(), write)
 
 
 @operation("convert.concat")
@@ -134,7 +134,7 @@ def concat(
                         put(batch.select(schema.names).cast(schema))
 
     return reading.settled(
-        lambda: context.write_file(target.name(files[0].stem), output, write, overwrite=overwrite), *readers
+        lambda: context.write_file(target.name(files[0].stem), Output(output, overwrite), write), *readers
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.core.errors import InputNotFound, InvalidArguments, Reject, Retry, SoftTimeLimit, StoreError
 from workbench.operations import context, formats, pictures, tabular
-from workbench.operations.context import Overwrite
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.convert.table import table
 from workbench.operations.pictures import ImageFormat
 from workbench.operations.pixels import Color
@@ -126,8 +126,8 @@ def _converter(
         raise InvalidArguments(f"compression: is for tables, and {to} is a picture's format")
 
     def convert_image(file: FileRef, output: OutputPath) -> None:
-        wanted = pictures.Wanted(quality=quality)
-        pictures.convert(file, to, wanted, background=background, output=output, overwrite=overwrite)  # type: ignore[arg-type]
+        wanted, target = pictures.Wanted(quality=quality), Output(output, overwrite)
+        pictures.convert(file, to, wanted, background=background, output=target)  # type: ignore[arg-type]
 
     return convert_image, f".{to}"
 

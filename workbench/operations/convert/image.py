@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.operations import pictures
-from workbench.operations.context import Overwrite
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.pictures import ImageFormat, Wanted
 from workbench.operations.pixels import Color
 from workbench.operations.registry import operation
@@ -97,7 +97,7 @@ def image(
     'image.jpeg'
     """
     wanted = Wanted(quality, lossless, speed, method, progressive, optimize, sizes, duration, loop)
-    return pictures.convert(image, to, wanted, background=background, output=output, overwrite=overwrite)
+    return pictures.convert(image, to, wanted, background=background, output=Output(output, overwrite))
 
 
 @operation("convert.pages")
@@ -148,12 +148,5 @@ def pages(
     >>> pages([Image.new("RGB", (64, 64))] * 2).name
     'image.pdf'
     """
-    return pictures.document(
-        images,
-        to,
-        background=background,
-        resolution=resolution,
-        quality=quality,
-        output=output,
-        overwrite=overwrite,
-    )
+    target = Output(output, overwrite)
+    return pictures.document(images, to, background=background, resolution=resolution, quality=quality, output=target)

@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context, formats, reading, tabular
-from workbench.operations.context import Overwrite
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.csvtext import check_delimiter, check_encoding
 from workbench.operations.registry import operation
 from workbench.operations.tabular import BadRows, Compression, Options, Reader, TableFormat
@@ -150,7 +150,7 @@ def table(
                 write(batch)
 
     def written() -> Path:
-        return context.write_file(target.name(file.stem), output, convert, overwrite=overwrite)
+        return context.write_file(target.name(file.stem), Output(output, overwrite), convert)
 
     made = reading.settled(written, reader)
     return made if on_bad_rows == "error" else {"table": made, "rejects": _rejects(reader, file.stem)}
@@ -163,4 +163,4 @@ def _rejects(reader: Reader, stem: str) -> Path:
             rows.writerow(("line", "reason", "row"))
             rows.writerows(reader.bad_rows())
 
-    return context.write_file(f"{stem}.rejects.csv", None, write)
+    return context.write_file(f"{stem}.rejects.csv", Output(), write)

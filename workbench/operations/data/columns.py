@@ -23,6 +23,8 @@ Columns = str | list[str]
 
 CELLS = 200_000_000
 """Cells a result may have where no limit of memory is known."""
+NARROW = "Choose columns with fewer distinct values, or group them first (data.cut, data.groupby)"
+"""What helps where a table of groups would be too wide."""
 CELL = 16
 """Bytes a cell of a result takes while it is made: its value, and a copy."""
 

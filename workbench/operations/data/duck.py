@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.errors import InputError, InvalidArguments, StoreError
 from workbench.operations import context, datasets
 from workbench.operations.columnar import parquet_writer
+from workbench.operations.context import Output
 from workbench.operations.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def fetch(connection: Any, query: str) -> DataFrame:
 
 
 def collect(
-    found: Iterable[Any], schema: Any, name: str, output: str | None, labels: str | None = None
+    found: Iterable[Any], schema: Any, name: str, output: Output, labels: str | None = None
 ) -> DataFrame | Path:
     """Return rows as a DataFrame if they fit in memory; as a Parquet file if they don't, or a file was asked for.
 
@@ -128,7 +129,7 @@ def collect(
     name
         The file's name where no `output` is given.
     output
-        An operation's `OutputPath`.
+        Where to.
     labels
         A further column of the batches, which becomes the frame's index. A file has none.
     """
@@ -152,14 +153,14 @@ def collect(
 
     with _place() as directory:
         numbers = directory / "numbers.parquet"
-        if output is not None:
+        if output.path is not None:
             return context.write_file(name, output, lambda part: write(part, numbers))
         # On disk in any case: while DuckDB is at work, memory is its own.
         place = directory / name
         write(place, numbers)
         if size > datasets.limit() * RESULT_SHARE:
             context.note("result", "a Parquet file: as a DataFrame it would be too large for the slot's memory")
-            return context.write_file(name, None, lambda part: os.replace(place, part))  # noqa: PTH105 - returns None
+            return context.write_file(name, Output(), lambda part: os.replace(place, part))  # noqa: PTH105 - returns None
         frame: DataFrame = pq.read_table(place).cast(schema).to_pandas()
         if labels is not None:
             frame.index = pq.read_table(numbers).column(0).to_pandas().rename(None).array

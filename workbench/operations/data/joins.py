@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
+from workbench.operations.context import Output, Overwrite
+from workbench.operations.data import large
 from workbench.operations.data.columns import Columns, distinct, kind, refusing, room, single
+from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
+from workbench.values.refs import OutputPath
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,8 +26,8 @@ SMALL = 1_000_000
 
 @operation("data.merge")
 def merge(
-    left: DataFrame,
-    right: DataFrame,
+    left: Dataset,
+    right: Dataset,
     how: Literal["inner", "left", "right", "outer", "cross"] = "inner",
     *,
     on: Columns | None = None,
@@ -33,13 +38,15 @@ def merge(
     suffixes: tuple[str, str] = ("_x", "_y"),
     sort: bool = False,
     max_rows: int | None = None,
-) -> DataFrame:
+    output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
+) -> DataFrame | Path:
     """Join two tables by the values of columns, as `pandas.merge` does.
 
     Parameters
     ----------
     left, right
-        Any tables.
+        Tables of any size. What doesn't fit in memory is joined on disk.
     how
         Which rows stay: of both, of the left one, of the right one, all; `"cross"` takes each with each.
     on
@@ -57,17 +64,23 @@ def merge(
     max_rows
         Rows the result may have where keys repeat on both sides. None for ten times the rows of both tables, a million
         at least: more is nearly always an accident.
+    output
+        Write the result into this Parquet file.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
-    pandas.DataFrame
-        The joined rows, numbered from 0. Missing keys match each other, as in pandas.
+    pandas.DataFrame or pathlib.Path
+        The joined rows, numbered from 0; a Parquet file where `output` is given, or they don't fit in memory. Missing
+        keys match each other, as in pandas.
 
     Raises
     ------
     InvalidArguments
         If a column isn't known, the keys' types can't match, they repeat against `validate`, or the result would be
-        too large: says how many rows it would have.
+        too large: says how many rows it would have. For `how="cross"`, `indicator` and `sort` with tables that don't
+        fit in memory.
 
     Examples
     --------
@@ -77,23 +90,60 @@ def merge(
     >>> merge(flights, airlines, "left", on="carrier")["name"].tolist()
     ['United', nan]
     """
+    left, right = Dataset.of(left), Dataset.of(right)
+    if too_large("duckdb", left, right, stream=output is not None):
+        if how == "cross" or indicator or sort:
+            raise InvalidArguments(
+                "how='cross', indicator and sort are for tables that fit in memory, and for results without output: "
+                "filter or select first"
+            )
+        heads = [side.schema.empty_table().to_pandas() for side in (left, right)]
+        left_keys, right_keys = _keys(heads[0], heads[1], on, left_on, right_on)
+        check_kinds(heads[0], heads[1], left_keys, right_keys)
+
+        def check(counted: large.Keys) -> None:
+            _check_unique(counted, validate)
+            _check_growth(counted, left_keys, how, max_rows)
+
+        return large.merge(left, right, how, left_keys, right_keys, suffixes, Output(output, overwrite), check)
+    return _merged(
+        left.frame(),
+        right.frame(),
+        how,
+        (on, left_on, right_on),
+        max_rows,
+        validate=validate,
+        indicator=indicator,
+        suffixes=suffixes,
+        sort=sort,
+    )
+
+
+def _merged(
+    left: DataFrame,
+    right: DataFrame,
+    how: Literal["inner", "left", "right", "outer", "cross"],
+    by: tuple[Columns | None, Columns | None, Columns | None],
+    max_rows: int | None,
+    **options: Any,
+) -> DataFrame:
     distinct(left, "left")
     distinct(right, "right")
     keys: dict[str, Any] = {}
     if how == "cross":
-        if on is not None or left_on is not None or right_on is not None:
+        if by != (None, None, None):
             raise InvalidArguments("how='cross' takes each row with each: it goes without on, left_on and right_on")
         rows = len(left) * len(right)
         if max_rows is not None and rows > max_rows:
             raise InvalidArguments(f"the result would have {rows:,} rows, more than max_rows={max_rows:,}")
     else:
-        left_keys, right_keys = _keys(left, right, on, left_on, right_on)
+        left_keys, right_keys = _keys(left, right, *by)
         check_kinds(left, right, left_keys, right_keys)
-        rows = _check_growth(left, right, left_keys, right_keys, how, max_rows)
+        rows = _check_growth(_counted(left, right, left_keys, right_keys), left_keys, how, max_rows)
         keys = {"on": left_keys} if left_keys == right_keys else {"left_on": left_keys, "right_on": right_keys}
     room(rows, left.shape[1] + right.shape[1], "Filter or group the tables first, or join by more columns")
     with refusing("the tables can't be joined"):
-        return left.merge(right, how=how, validate=validate, indicator=indicator, suffixes=suffixes, sort=sort, **keys)
+        return left.merge(right, how=how, **options, **keys)
 
 
 def _keys(
@@ -125,26 +175,46 @@ def check_kinds(left: DataFrame, right: DataFrame, left_keys: list[str], right_k
             )
 
 
-def _check_growth(
-    left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str], how: str, max_rows: int | None
-) -> int:
-    """Return how many rows a join has at most, or raise if keys that repeat on both sides make too many of them."""
-    both = len(left) + len(right)
+def _counted(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> large.Keys:
     with refusing("the keys can't be compared"):
-        repeated = left.duplicated(left_keys).any() and right.duplicated(right_keys).any()
-        rows = both
-        if repeated:
-            rows = _pairs(left, right, left_keys, right_keys) + (0 if how == "inner" else both)
-    allowed = max(SMALL, GROWTH * both) if max_rows is None else max_rows
+        repeats = bool(left.duplicated(left_keys).any()), bool(right.duplicated(right_keys).any())
+        pairs = _pairs(left, right, left_keys, right_keys) if all(repeats) else 0.0
+    return large.Keys(len(left) + len(right), *repeats, pairs)
+
+
+def _check_unique(counted: large.Keys, validate: Validate | None) -> None:
+    """Refuse keys that repeat on a side where they shouldn't, as pandas does."""
+    left, right = _UNIQUE.get(validate or "", (False, False))
+    for side, repeats in (("left", left and counted.left_repeats), ("right", right and counted.right_repeats)):
+        if repeats:
+            raise InvalidArguments(
+                f"the tables can't be joined: validate={validate!r}, but keys repeat in the {side} one"
+            )
+
+
+_UNIQUE = {
+    **dict.fromkeys(("one_to_one", "1:1"), (True, True)),
+    **dict.fromkeys(("one_to_many", "1:m"), (True, False)),
+    **dict.fromkeys(("many_to_one", "m:1"), (False, True)),
+}
+
+
+def _check_growth(counted: large.Keys, keys: list[str], how: str, max_rows: int | None) -> int:
+    """Return how many rows a join has at most, or raise if keys that repeat on both sides make too many of them."""
+    repeated = counted.left_repeats and counted.right_repeats
+    rows = counted.rows
+    if repeated:
+        rows = int(counted.pairs) + (0 if how == "inner" else counted.rows)
+    allowed = max(SMALL, GROWTH * counted.rows) if max_rows is None else max_rows
     if repeated and rows > allowed:
         raise InvalidArguments(
-            f"the keys {', '.join(map(repr, left_keys))} repeat in both tables, so that the result would have about "
+            f"the keys {', '.join(map(repr, keys))} repeat in both tables, so that the result would have about "
             f"{rows:,} rows, more than {allowed:,}. Join by more columns, drop duplicates first, or raise max_rows"
         )
     return rows
 
 
-def _pairs(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> int:
+def _pairs(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> float:
     """Count the rows of an inner join from how often each key occurs, which takes a row for each key only."""
 
     def counts(data: DataFrame, keys: list[str], name: str) -> Any:
@@ -153,7 +223,7 @@ def _pairs(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: 
 
     on = [*range(len(left_keys))]
     pairs = counts(left, left_keys, "left").merge(counts(right, right_keys, "right"), on=on)
-    return int((pairs["left"].astype("float64") * pairs["right"]).sum())
+    return float((pairs["left"].astype("float64") * pairs["right"]).sum())
 
 
 @operation("data.concat")

@@ -10,10 +10,11 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context
+from workbench.operations.context import Output
 from workbench.operations.data import duck
 from workbench.operations.datasets import Dataset, retyped
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def filter(  # noqa: A001 - as the operation
-    data: Dataset, matches: Callable[[DataFrame], Any], columns: list[str], output: str | None
+    data: Dataset, matches: Callable[[DataFrame], Any], columns: list[str], output: Output
 ) -> DataFrame | Path:
     """Return the rows that match.
 
@@ -45,7 +46,7 @@ def filter(  # noqa: A001 - as the operation
     return _streamed(data, lambda batches: (batch.filter(kept(batch)) for batch in batches), output)
 
 
-def select(data: Dataset, columns: list[str], output: str | None) -> DataFrame | Path:
+def select(data: Dataset, columns: list[str], output: Output) -> DataFrame | Path:
     """Return some of the columns."""
     import pyarrow as pa
 
@@ -53,7 +54,7 @@ def select(data: Dataset, columns: list[str], output: str | None) -> DataFrame |
     return retyped(lambda: duck.collect(data.batches(columns=columns), schema, f"{data.stem}.parquet", output), data)
 
 
-def head(data: Dataset, n: int, output: str | None) -> DataFrame | Path:
+def head(data: Dataset, n: int, output: Output) -> DataFrame | Path:
     """Return the first rows, or all but the last."""
 
     def first(batches: Iterator[Any]) -> Iterator[Any]:
@@ -88,7 +89,7 @@ def sort(
     ascending: list[bool],
     na_position: Literal["first", "last"],
     ignore_index: bool,
-    output: str | None,
+    output: Output,
 ) -> DataFrame | Path:
     """Return the rows in order; equal ones keep theirs."""
     refuse_categories(data, keys)
@@ -103,18 +104,32 @@ def sort(
 
 
 def drop_duplicates(
-    data: Dataset, subset: list[str], keep: Literal["first", "last", False], ignore_index: bool, output: str | None
+    data: Dataset, subset: list[str], keep: Literal["first", "last", False], ignore_index: bool, output: Output
 ) -> DataFrame | Path:
     """Return the rows without those whose values occur before (or after, or elsewhere).
 
     DuckDB finds which rows stay; then these are taken from the table as it streams by.
     """
+    import pyarrow as pa
+
+    for name in subset:
+        if pa.types.is_nested(type_ := data.schema.field(name).type):
+            raise InvalidArguments(f"the rows can't be compared: column {name!r} holds {type_}")
     group = ", ".join(duck.column(data, name) for name in subset)
     which = "max" if keep == "last" else "min"
     once = "HAVING count(*) = 1" if keep is False else ""
     query = f"SELECT {which}({duck.ROW}) FROM data GROUP BY {group} {once} ORDER BY 1"  # noqa: S608
     with duck.opened(data=data) as connection:
         return _streamed(data, lambda batches: _at(batches, duck.batches(connection, query)), output, ignore_index)
+
+
+class Keys(NamedTuple):
+    """How often the keys of a join occur."""
+
+    rows: int  # of both tables together
+    left_repeats: bool  # one occurs twice there
+    right_repeats: bool
+    pairs: float  # rows of the inner join
 
 
 def merge(
@@ -124,19 +139,23 @@ def merge(
     left_on: list[str],
     right_on: list[str],
     suffixes: tuple[str, str],
-    output: str | None,
+    output: Output,
+    check: Callable[[Keys], object] = lambda keys: None,
 ) -> DataFrame | Path:
-    """Join two tables as `pandas.merge` does: missing keys match each other, rows come in pandas's order."""
+    """Join two tables as `pandas.merge` does: missing keys match each other, rows come in pandas's order.
+
+    `check` is told how often the keys occur, and raises where they shouldn't.
+    """
     import pyarrow as pa
 
     refuse_categories(left, left_on)
     refuse_categories(right, right_on)
     _check_comparable(left, right, left_on, right_on)
     shared = {a for a, b in zip(left_on, right_on, strict=True) if a == b}
-    both = (set(left.schema.names) & set(right.schema.names)) - shared
+    both = (set(columns_of(left)) & set(columns_of(right))) - shared
     fields, columns = [], []
     for side, data, suffix in (("l", left, suffixes[0]), ("r", right, suffixes[1])):
-        for field in data.schema:
+        for field in map(data.schema.field, columns_of(data)):
             name = f"{side}.{duck.column(data, field.name)}"
             if field.name in shared:
                 if side == "r":
@@ -168,8 +187,29 @@ def merge(
     join = "FULL" if how == "outer" else how.upper()
     query = f"SELECT {', '.join(columns)} FROM l {join} JOIN r ON {on} ORDER BY {order}"  # noqa: S608
     with duck.opened(l=left, r=right) as connection:
+        check(_counted(connection, left, right, left_on, right_on))
         schema = pa.schema(fields)
         return duck.collect(duck.batches(connection, query), schema, f"{left.stem}.parquet", output)
+
+
+def _counted(connection: Any, left: Dataset, right: Dataset, left_on: list[str], right_on: list[str]) -> Keys:
+    def groups(view: str, data: Dataset, names: list[str]) -> str:
+        keys = ", ".join(f"{duck.column(data, name)} AS k{place}" for place, name in enumerate(names))
+        return f"(SELECT {keys}, count(*) AS n FROM {view} GROUP BY ALL)"  # noqa: S608
+
+    one, other = groups("l", left, left_on), groups("r", right, right_on)
+    (sides,) = duck.run(
+        connection,
+        f"SELECT (SELECT sum(n) FROM {one}), (SELECT max(n) FROM {one}), "  # noqa: S608
+        f"(SELECT sum(n) FROM {other}), (SELECT max(n) FROM {other})",
+    )
+    rows_left, most_left, rows_right, most_right = (int(each or 0) for each in sides)
+    on = " AND ".join(f"a.k{place} IS NOT DISTINCT FROM b.k{place}" for place in range(len(left_on)))
+    pairs = 0.0
+    if most_left > 1 and most_right > 1:
+        query = f"SELECT sum(a.n::DOUBLE * b.n) FROM {one} a JOIN {other} b ON {on}"  # noqa: S608
+        pairs = float(duck.run(connection, query)[0][0] or 0)
+    return Keys(rows_left + rows_right, most_left > 1, most_right > 1, pairs)
 
 
 # --- shared -----------------------------------------------------------------------------------------
@@ -177,8 +217,17 @@ def merge(
 
 def has_index(schema: Any) -> bool:
     """Tell whether some of the columns are a frame's index, so that rows have labels of their own."""
-    metadata = schema.pandas_metadata or {}
-    return any(isinstance(each, str) for each in metadata.get("index_columns", ()))
+    return bool(_index_of(schema))
+
+
+def columns_of(data: Dataset) -> list[str]:
+    """Return the names of the columns that aren't a frame's index."""
+    index = _index_of(data.schema)
+    return [name for name in data.schema.names if name not in index]
+
+
+def _index_of(schema: Any) -> list[str]:
+    return [each for each in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(each, str)]
 
 
 def refuse_categories(data: Dataset, columns: Iterable[str]) -> None:
@@ -194,7 +243,7 @@ def refuse_categories(data: Dataset, columns: Iterable[str]) -> None:
 
 
 def _streamed(
-    data: Dataset, through: Callable[[Iterator[Any]], Iterator[Any]], output: str | None, ignore_index: bool = False
+    data: Dataset, through: Callable[[Iterator[Any]], Iterator[Any]], output: Output, ignore_index: bool = False
 ) -> DataFrame | Path:
     """Return what becomes of the rows as they stream by; each has its number, which labels it in a DataFrame."""
     labels = None if ignore_index or has_index(data.schema) else duck.ROW

@@ -7,16 +7,19 @@ and sorting can be done on disk, where DuckDB's own functions for them need all 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.data import duck
+from workbench.operations.data.columns import NARROW, Columns, room
 from workbench.operations.data.duck import ROW, column
 from workbench.operations.datasets import Dataset
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
+
+Interpolation = Literal["linear", "lower", "higher", "midpoint", "nearest"]
 
 _NUMBERS = frozenset({"mean", "median", "prod", "sem", "skew", "std", "sum", "var", "any", "all"})
 _FLOATS = frozenset({"mean", "median", "sem", "skew", "std", "var"})
@@ -25,7 +28,7 @@ _PERCENTILES = {"25%": 0.25, "50%": 0.5, "75%": 0.75}
 
 
 def groupby(
-    data: Dataset, keys: list[str], agg: dict[str, str | list[str]], *, dropna: bool = True, sort: bool = True
+    data: Dataset, keys: list[str], agg: Mapping[str, str | list[str]], *, dropna: bool = True, sort: bool = True
 ) -> DataFrame:
     """Group rows and aggregate columns, as `pandas.DataFrame.groupby(keys).agg(agg)`."""
     import pandas as pd
@@ -137,25 +140,45 @@ def value_counts(data: Dataset, columns: list[str], *, normalize: bool, top: int
     return pd.DataFrame({"proportion" if normalize else "count": numbers.to_numpy()}, index=index)
 
 
-def quantile(data: Dataset, q: Sequence[float], columns: list[str]) -> DataFrame:
-    """Return exact quantiles with linear interpolation, as `data[columns].quantile(q)`: a row for each."""
+def quantile(
+    data: Dataset, q: Sequence[float], columns: list[str], interpolation: Interpolation = "linear"
+) -> DataFrame:
+    """Return exact quantiles, as `data[columns].quantile(q)`: a row for each."""
     import pandas as pd
 
     for name in columns:
         _check_fits(data, name, "median")
     with duck.opened(data=data) as connection:
-        values = {name: _Values(connection, data, name).quantiles(q) for name in columns}
-    return pd.DataFrame(values, index=pd.Index(list(q), dtype="float64"))
+        dtypes = _dtypes(connection, data, columns)
+        values = {name: _Values(connection, data, name).quantiles(q, interpolation) for name in columns}
+    found = pd.DataFrame(values, index=pd.Index(list(q), dtype="float64"))
+    if interpolation in ("lower", "higher", "nearest"):  # values that occur, of the types that they have
+        found = found.astype({name: dtypes[name] for name in columns if found[name].notna().all()})
+    return found
 
 
 def pivot_table(
-    data: Dataset, values: str, index: list[str], columns: list[str], aggfunc: str, fill_value: Any = None
+    data: Dataset,
+    values: Columns,
+    index: list[str],
+    columns: list[str],
+    functions: Mapping[str, str | list[str]],
+    fill_value: Any = None,
 ) -> DataFrame:
-    """Return one aggregate of a column for each pair of groups, as `pandas.DataFrame.pivot_table`."""
-    grouped = groupby(data, [*index, *columns], {values: aggfunc}).dropna(subset=[values])
-    table: DataFrame = grouped[values].unstack(columns)  # noqa: PD010 - each is in its place once
+    """Return one aggregate of each column for each pair of groups, as `pandas.DataFrame.pivot_table`."""
+    names = [values] if isinstance(values, str) else values
+    grouped = groupby(data, [*index, *columns], functions).dropna(how="all")
+    levels = [grouped.index.get_level_values(place) for place in range(grouped.index.nlevels)]
+    down, across = levels[: len(index)], levels[len(index) :]
+    room(_combinations(down), _combinations(across) * len(names), NARROW)
+    table: Any = grouped[values].unstack(columns)  # noqa: PD010 - each is in its place once
     table = table.dropna(axis=1, how="all").sort_index(axis=1)
-    return table if fill_value is None else table.fillna(fill_value)
+    found: DataFrame = table if fill_value is None else table.fillna(fill_value)
+    return found
+
+
+def _combinations(levels: list[Any]) -> int:
+    return len(set(zip(*levels, strict=True)))
 
 
 def profile(data: Dataset) -> DataFrame:
@@ -261,13 +284,14 @@ class _Values:
         quartiles = dict(zip(_PERCENTILES, self.quantiles(list(_PERCENTILES.values())), strict=True))
         return {"mean": mean, "std": spread, "min": float(least), **quartiles, "max": float(greatest)}
 
-    def quantiles(self, q: Sequence[float]) -> list[float]:
+    def quantiles(self, q: Sequence[float], interpolation: Interpolation = "linear") -> list[float]:
         """Return exact quantiles, interpolated as numpy does."""
         if not self.count:
             return [math.nan] * len(q)
         places = [each * (self.count - 1) for each in q]
         values = self._at(sorted({index for place in places for index in (math.floor(place), math.ceil(place))}))
-        return [_between(values[math.floor(place)], values[math.ceil(place)], place % 1) for place in places]
+        part = _PARTS[interpolation]
+        return [_between(values[math.floor(place)], values[math.ceil(place)], part(place)) for place in places]
 
     def _at(self, places: list[int]) -> dict[int, float]:
         """Return the values at these places in the order of all values, which streams by."""
@@ -284,6 +308,16 @@ class _Values:
             if not left:
                 break
         return found
+
+
+# How far from the value below to the one above it a quantile lies whose place is between theirs.
+_PARTS: dict[Interpolation, Callable[[float], float]] = {
+    "linear": lambda place: place % 1,
+    "lower": lambda place: 0.0,
+    "higher": lambda place: 1.0,
+    "midpoint": lambda place: 0.5,
+    "nearest": lambda place: round(place) - math.floor(place),
+}
 
 
 def _is_number(type_: Any) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.data import large
 from workbench.operations.data.columns import Columns, known, known_in, numeric, refusing, room
 from workbench.operations.datasets import Dataset, too_large
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 @operation("data.head")
-def head(data: Dataset, n: int = 5, *, output: OutputPath | None = None) -> DataFrame | Path:
+def head(
+    data: Dataset, n: int = 5, *, output: OutputPath | None = None, overwrite: Overwrite = "replace"
+) -> DataFrame | Path:
     """Return the first `n` rows; with a negative `n`, all but the last `-n`.
 
     Parameters
@@ -30,6 +33,8 @@ def head(data: Dataset, n: int = 5, *, output: OutputPath | None = None) -> Data
         How many rows.
     output
         Write the result into this Parquet file.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -44,7 +49,7 @@ def head(data: Dataset, n: int = 5, *, output: OutputPath | None = None) -> Data
     """
     data = Dataset.of(data)
     if too_large("pyarrow", data, stream=output is not None):
-        return large.head(data, n, output)
+        return large.head(data, n, Output(output, overwrite))
     return data.frame().head(n)
 
 
@@ -107,24 +112,35 @@ def sample(
 
 @operation("data.drop_duplicates")
 def drop_duplicates(
-    data: DataFrame,
+    data: Dataset,
     subset: Columns | None = None,
     *,
     keep: Literal["first", "last", False] = "first",
     ignore_index: bool = False,
-) -> DataFrame:
+    output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
+) -> DataFrame | Path:
     """Keep one of rows that are equal, as `data.drop_duplicates` does.
 
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory is compared on disk.
     subset
         The columns that are compared; None for all.
     keep
         Which one; `False` for none of them.
     ignore_index
         Number the rows from 0.
+    output
+        Write the result into this Parquet file.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
+
+    Returns
+    -------
+    pandas.DataFrame or pathlib.Path
+        The rows; a Parquet file where `output` is given, or they don't fit in memory.
 
     Raises
     ------
@@ -137,13 +153,20 @@ def drop_duplicates(
     >>> drop_duplicates(pd.DataFrame({"a": [1, 1, 2]}))["a"].tolist()
     [1, 2]
     """
-    compared = None if subset is None else known(data, subset)
+    data = Dataset.of(data)
+    compared = None if subset is None else known_in(data, subset)
+    if too_large("duckdb", data, stream=output is not None):
+        return large.drop_duplicates(
+            data, compared or large.columns_of(data), keep, ignore_index, Output(output, overwrite)
+        )
     with refusing("the rows can't be compared"):
-        return data.drop_duplicates(compared, keep=keep, ignore_index=ignore_index)
+        return data.frame().drop_duplicates(compared, keep=keep, ignore_index=ignore_index)
 
 
 @operation("data.select")
-def select(data: Dataset, columns: list[str], *, output: OutputPath | None = None) -> DataFrame | Path:
+def select(
+    data: Dataset, columns: list[str], *, output: OutputPath | None = None, overwrite: Overwrite = "replace"
+) -> DataFrame | Path:
     """Return these columns, in this order.
 
     Parameters
@@ -154,6 +177,8 @@ def select(data: Dataset, columns: list[str], *, output: OutputPath | None = Non
         Their names.
     output
         Write the result into this Parquet file.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -173,7 +198,7 @@ def select(data: Dataset, columns: list[str], *, output: OutputPath | None = Non
     """
     data = Dataset.of(data)
     if too_large("pyarrow", data, stream=output is not None):
-        return large.select(data, known_in(data, columns), output)
+        return large.select(data, known_in(data, columns), Output(output, overwrite))
     frame = data.frame()
     return frame[known(frame, columns)]
 
@@ -187,6 +212,7 @@ def sort(
     na_position: Literal["first", "last"] = "last",
     ignore_index: bool = False,
     output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
 ) -> DataFrame | Path:
     """Sort rows by one or more columns; rows that are equal keep their order.
 
@@ -204,6 +230,8 @@ def sort(
         Number the rows anew, instead of keeping their labels.
     output
         Write the result into this Parquet file.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -227,7 +255,7 @@ def sort(
         raise InvalidArguments(f"ascending takes one value for each of {len(keys)} columns, got {len(ascending)}")
     if too_large("duckdb", data, stream=output is not None):
         each = ascending if isinstance(ascending, list) else [ascending] * len(keys)
-        return large.sort(data, keys, each, na_position, ignore_index, output)
+        return large.sort(data, keys, each, na_position, ignore_index, Output(output, overwrite))
     frame = data.frame()
     try:
         return frame.sort_values(
@@ -242,7 +270,7 @@ Condition = Sequence[Any]
 
 @operation("data.filter")
 def filter(  # noqa: A001 - the operation's name in pandas and Parquet
-    data: Dataset, filters: list[Any], *, output: OutputPath | None = None
+    data: Dataset, filters: list[Any], *, output: OutputPath | None = None, overwrite: Overwrite = "replace"
 ) -> DataFrame | Path:
     """Return the rows that match, as `pandas.read_parquet(filters=…)` would.
 
@@ -256,6 +284,8 @@ def filter(  # noqa: A001 - the operation's name in pandas and Parquet
         a list. A missing value matches nothing.
     output
         Write the result into this Parquet file.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
 
     Returns
     -------
@@ -281,7 +311,9 @@ def filter(  # noqa: A001 - the operation's name in pandas and Parquet
     if too_large("pyarrow", data, stream=output is not None):
         columns = known_in(data, [condition[0] for group in groups for condition in group])
         _matches(data.schema.empty_table().to_pandas(), groups)  # types are checked before anything is read
-        return large.filter(data, lambda frame: _matches(frame, groups), list(dict.fromkeys(columns)), output)
+        return large.filter(
+            data, lambda frame: _matches(frame, groups), list(dict.fromkeys(columns)), Output(output, overwrite)
+        )
     frame = data.frame()
     kept: DataFrame = frame[_matches(frame, groups)]
     return kept

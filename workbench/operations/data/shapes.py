@@ -6,19 +6,19 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.data.columns import Columns, distinct, kind, refusing, room, shown, single
+from workbench.operations.data import large_summaries
+from workbench.operations.data.columns import NARROW, Columns, distinct, kind, refusing, room, shown, single
 from workbench.operations.data.groups import check_aggregations
+from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_NARROW = "Choose columns with fewer distinct values, or group them first (data.cut, data.groupby)"
-
 
 @operation("data.pivot_table")
 def pivot_table(
-    data: DataFrame,
+    data: Dataset,
     values: Columns,
     index: Columns,
     columns: Columns,
@@ -35,7 +35,7 @@ def pivot_table(
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory is grouped on disk.
     values
         The column, or columns, that are aggregated.
     index
@@ -63,7 +63,8 @@ def pivot_table(
     Raises
     ------
     InvalidArguments
-        If a column or a function isn't known or doesn't fit, or the result would be too large.
+        If a column or a function isn't known or doesn't fit, or the result would be too large. For several functions
+        of a column, `margins`, `dropna=False` and `sort=False` with a table that doesn't fit in memory.
 
     Examples
     --------
@@ -72,18 +73,29 @@ def pivot_table(
     >>> pivot_table(flights, "delay", "origin", "month").loc["JFK"].tolist()
     [4.0, 8.0]
     """
-    spread, down, across = single(data, values), single(data, index), single(data, columns)
+    data = Dataset.of(data)
+    large = too_large("duckdb", data)
+    frame: DataFrame = data.schema.empty_table().to_pandas() if large else data.frame()
+    spread, down, across = single(frame, values), single(frame, index), single(frame, columns)
     functions: Any = aggfunc if isinstance(aggfunc, dict) else dict.fromkeys(spread, aggfunc)
     check_aggregations(functions)
     if isinstance(aggfunc, dict) and (other := [name for name in aggfunc if name not in spread]):
         raise InvalidArguments(f"aggfunc names {other[0]!r}, which isn't among values")
+    if large:
+        plain = all(isinstance(function, str) for function in functions.values())
+        if margins or not (plain and dropna and sort):
+            raise InvalidArguments(
+                "several functions of a column, margins, dropna=False and sort=False are for tables that fit in "
+                "memory: filter or select first"
+            )
+        return large_summaries.pivot_table(data, values, down, across, functions, fill_value)
     each = max(len(function) if isinstance(function, list) else 1 for function in functions.values())
-    rows = _combinations(data, down) if dropna else _product(data, down)
-    width = _combinations(data, across) if dropna else _product(data, across)
-    room(rows, width * each * len(spread), _NARROW)
+    rows = _combinations(frame, down) if dropna else _product(frame, down)
+    width = _combinations(frame, across) if dropna else _product(frame, across)
+    room(rows, width * each * len(spread), NARROW)
     function: Any = aggfunc
     with refusing("the values can't be aggregated so"):
-        pivoted: DataFrame = data.pivot_table(
+        pivoted: DataFrame = frame.pivot_table(
             values=values,
             index=index,
             columns=columns,
@@ -227,7 +239,7 @@ def crosstab(
         raise InvalidArguments(f"{next(iter(set(down) & set(across)))!r} is among both index and columns")
     cells: Any = None if values is None else data[single(data, values)[0]]
     count = _combinations if dropna else _product
-    room(count(data, down), count(data, across), _NARROW)
+    room(count(data, down), count(data, across), NARROW)
     with refusing("the values can't be counted so"):
         table: DataFrame = pd.crosstab(
             [data[name] for name in down],

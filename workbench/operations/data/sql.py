@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.data import duck
 from workbench.operations.datasets import Dataset
 from workbench.operations.registry import operation
@@ -22,7 +23,9 @@ DEEPEST_QUERY = 200
 
 
 @operation("data.sql")
-def sql(query: str, *, output: OutputPath | None = None, **tables: Dataset) -> DataFrame | Path:
+def sql(
+    query: str, *, output: OutputPath | None = None, overwrite: Overwrite = "replace", **tables: Dataset
+) -> DataFrame | Path:
     """Run one query over tables, in DuckDB's SQL (https://duckdb.org/docs/stable/sql/introduction).
 
     Parameters
@@ -32,6 +35,8 @@ def sql(query: str, *, output: OutputPath | None = None, **tables: Dataset) -> D
         extensions, no settings.
     output
         Write the result into this Parquet file.
+    overwrite
+        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
     **tables
         The tables, of any size, by the names they have in the query. A frame's index is no column.
 
@@ -61,9 +66,11 @@ def sql(query: str, *, output: OutputPath | None = None, **tables: Dataset) -> D
         first = next(found, None)
         if first is None:
             schema = _described(connection, query)
-            return duck.collect([], schema, "query.parquet", output)
+            return duck.collect([], schema, "query.parquet", Output(output, overwrite))
         schema = _plain(first.schema)
-        return duck.collect(_converted(itertools.chain([first], found), schema), schema, "query.parquet", output)
+        return duck.collect(
+            _converted(itertools.chain([first], found), schema), schema, "query.parquet", Output(output, overwrite)
+        )
 
 
 def _check(query: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context, pixels, profiles
-from workbench.operations.context import Overwrite
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.image import segments
 from workbench.operations.pixels import Color
 from workbench.operations.registry import operation
@@ -97,9 +97,8 @@ def animate(
     stem = Path(getattr(images[0], "filename", "") or "image").stem
     return context.write_file(
         f"{stem}.{format}",
-        output,
+        Output(output, overwrite),
         lambda part: _write(frames, part, format, durations, loop, quality),
-        overwrite=overwrite,
     )
 
 
@@ -336,4 +335,4 @@ def _kept(frame: Image, name: str, to: str) -> Path:
             options.pop("icc_profile", None)
         ready.save(part, to.upper(), **options)
 
-    return context.write_file(name, None, write)
+    return context.write_file(name, Output(), write)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context, pixels, profiles
-from workbench.operations.context import Overwrite
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.image import fitting, segments
 from workbench.operations.image.animation import DECODING
 from workbench.operations.image.fitting import FileFormat
@@ -88,11 +88,11 @@ def strip_metadata(
         )
     if orientation == "apply" and turned != 1:
         context.note("pixels", "encoded again")
-        return context.write_file(name, output, lambda part: _turn(path, name, part, keep_icc), overwrite=overwrite)
+        return context.write_file(name, Output(output, overwrite), lambda part: _turn(path, name, part, keep_icc))
     with _told(name):
         data = segments.strip(path.read_bytes(), format_, icc=keep_icc, orientation=turned)
     context.note("pixels", "copied")
-    return context.write_file(name, output, lambda part: _put(part, data), overwrite=overwrite)
+    return context.write_file(name, Output(output, overwrite), lambda part: _put(part, data))
 
 
 @contextlib.contextmanager
@@ -210,7 +210,7 @@ def optimize(
     context.note("size", f"{fit.size[0]} × {fit.size[1]}")
     if fit.quality is not None:
         context.note("quality", str(fit.quality))
-    return context.write_file(f"{stem}.{chosen}", output, lambda part: _put(part, fit.data), overwrite=overwrite)
+    return context.write_file(f"{stem}.{chosen}", Output(output, overwrite), lambda part: _put(part, fit.data))
 
 
 def _like(own: str | None, image: Image) -> FileFormat:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context, pixels
-from workbench.operations.context import Overwrite
 from workbench.operations.pictures import beside, colours, formats, frames
 from workbench.operations.pictures.colours import Ready
 from workbench.operations.pictures.formats import Holds
@@ -22,13 +21,7 @@ if TYPE_CHECKING:
 
 
 def convert(
-    image: FileRef | Image,
-    to: ImageFormat,
-    wanted: Wanted,
-    *,
-    background: pixels.Color,
-    output: str | None,
-    overwrite: Overwrite,
+    image: FileRef | Image, to: ImageFormat, wanted: Wanted, *, background: pixels.Color, output: context.Output
 ) -> Path:
     """Write an image in another format: see `convert.image`."""
     holds = formats.holds(to)
@@ -57,7 +50,6 @@ def convert(
             f"{source.stem}.{to}",
             output,
             lambda part: _save(ready, part, to, options, source.stem),
-            overwrite=overwrite,
         )
 
 
@@ -68,8 +60,7 @@ def document(
     background: pixels.Color,
     resolution: float,
     quality: int | None,
-    output: str | None,
-    overwrite: Overwrite,
+    output: context.Output,
 ) -> Path:
     """Write images as the pages of one file: see `convert.pages`."""
     if not images:
@@ -86,9 +77,7 @@ def document(
         _check_side(each, to, holds)
     pages = colours.fitted(straight, to, holds, colours.paper(background))
     stem = Path(getattr(images[0], "filename", "") or "image").stem
-    return context.write_file(
-        f"{stem}.{to}", output, lambda part: _save(pages, part, to, options, stem), overwrite=overwrite
-    )
+    return context.write_file(f"{stem}.{to}", output, lambda part: _save(pages, part, to, options, stem))
 
 
 def _upright(image: Image) -> Image:

@@ -1,0 +1,67 @@
+"""Operations find the same with pandas as on disk, and choose by the slot's memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.core.errors import InvalidArguments
+from workbench.operations import context
+from workbench.operations.data import joins, rows, shapes, statistics
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda data: rows.drop_duplicates(data, ["k"], keep="last"),
+        lambda data: rows.drop_duplicates(data),
+        lambda data: statistics.quantile(data, [0.1, 0.5]),
+        lambda data: statistics.quantile(data, 0.3, columns="x", interpolation="nearest"),
+        lambda data: joins.merge(data, pd.DataFrame({"k": [1, 2], "name": ["a", "b"]}), on="k", validate="m:1"),
+        lambda data: joins.merge(data, data, "outer", left_on="x", right_on="x"),
+        lambda data: shapes.pivot_table(data, "x", "k", "word", "max"),
+        lambda data: shapes.pivot_table(data, ["x", "k"], "word", "few", {"x": "mean", "k": "count"}, fill_value=0),
+    ],
+)
+@pytest.mark.parametrize("index", [False, True])
+def test_both_engines_find_the_same(tmp_path: Path, work, index: bool):
+    frame = pd.DataFrame({"k": np.arange(30_000) % 7, "x": np.arange(30_000.0), "few": np.arange(30_000) % 3})
+    frame["word"] = pd.Series(["a", "b", "ä", "z"]).take(np.arange(30_000) % 4).to_numpy()
+    if index:
+        frame.index = pd.Index(np.arange(30_000) * 2, name="label")
+    path = tmp_path / "t.parquet"
+    frame.to_parquet(path, index=index)
+    results = {}
+    for limit, engine in ((200_000_000, "pandas"), (1_000_000, "duckdb")):
+        attempt = context.Attempt(memory_limit=limit)
+        with context.attempt(tmp_path / engine, None, attempt):
+            found = work(str(path))
+            results[engine] = found if isinstance(found, pd.DataFrame) else pd.read_parquet(found)
+        assert attempt.notes["engine"].startswith(f"{engine}: about")
+    pd.testing.assert_frame_equal(results["duckdb"], results["pandas"], check_dtype=False, check_index_type=False)
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        (lambda data: joins.merge(data, data, on="k"), "repeat in both tables"),
+        (lambda data: joins.merge(data, data, on="k", validate="1:1"), "keys repeat in the left one"),
+        (lambda data: joins.merge(data, data, "cross"), "cross"),
+        (lambda data: joins.merge(data, data, on="x", sort=True), "sort"),
+        (lambda data: shapes.pivot_table(data, "x", "k", "k", margins=True), "margins"),
+        (lambda data: shapes.pivot_table(data, "x", "x", "k"), "the result would have"),
+        (lambda data: statistics.quantile(data, columns="nowhere"), "no column 'nowhere'"),
+        (lambda data: rows.drop_duplicates(data, "nowhere"), "no column 'nowhere'"),
+    ],
+)
+def test_what_disk_does_not_do_is_refused(tmp_path: Path, work, words: str):
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"k": np.arange(30_000) % 7, "x": np.arange(30_000.0)}).to_parquet(path)
+    with (
+        context.attempt(tmp_path / "scratch", None, context.Attempt(memory_limit=1_000_000)),
+        pytest.raises(InvalidArguments, match=words),
+    ):
+        work(str(path))
