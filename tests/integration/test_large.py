@@ -1,4 +1,4 @@
-"""A table of 3 GB in a slot of 1 GB: converted, filtered, grouped, sorted and profiled (`make large`)."""
+"""A table of 3 GB in a slot of 1 GB: converted, filtered, grouped, sorted and profiled; a full sheet (`make large`)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import python_calamine
 
 import workbench as wb
 from tests.support import wait_until
@@ -131,3 +133,41 @@ def test_it_is_profiled(client: wb.Client, repeated: tuple[Path, int], flights: 
     for name in ("arr_delay", "distance"):
         for share, column in ((0.25, "25%"), (0.5, "50%"), (0.75, "75%")):
             assert found.loc[name, column] == flights[name].quantile(share)
+
+
+SHEET = 1_048_576
+"""Rows of a sheet of Excel, its header among them."""
+
+
+def numbered(path: Path, rows: int) -> wb.FileRef:
+    """Write a table of rows that are numbers, and text that looks like a formula."""
+    numbers = pa.array(range(rows), pa.int32())
+    formulas = pa.array([f"={number}+1" for number in range(rows)])
+    pq.write_table(pa.table({"number": numbers, "formula": formulas}), path)
+    return ref(path)
+
+
+def test_a_sheet_holds_as_many_rows_as_excel_does_and_reads_back(client: wb.Client, shared: Path) -> None:
+    source = numbered(shared / "full.parquet", SHEET - 1)
+    full = shared / "full.xlsx"
+    done(client, "convert.table", source, "xlsx", output=str(full))
+
+    sheet = python_calamine.CalamineWorkbook.from_path(str(full)).get_sheet_by_index(0)
+    rows = sheet.iter_rows()
+    assert next(rows) == ["number", "formula"]
+    assert all(row == [number, f"={number}+1"] for number, row in enumerate(rows))
+    assert sum(1 for _ in sheet.iter_rows()) == SHEET
+
+    done(client, "convert.table", ref(full), "parquet", output=str(shared / "back.parquet"))
+    assert pq.read_metadata(shared / "back.parquet").num_rows == SHEET - 1
+
+
+def test_a_row_more_than_a_sheet_holds_is_refused_with_the_cure_and_leaves_nothing(
+    client: wb.Client, shared: Path
+) -> None:
+    source = numbered(shared / "over.parquet", SHEET)
+    (out := shared / "over").mkdir()
+    task = client.submit("convert.table", source, "xlsx", output=str(out / "over.xlsx"))
+    with pytest.raises(wb.TaskFailed, match=r"a sheet holds 1,048,576 rows.*convert\.split with rows=1_000_000"):
+        task.result(PATIENCE)
+    assert not list(out.iterdir())

@@ -384,3 +384,36 @@ def test_peak_memory_is_the_attempts_own(tmp_path: Path) -> None:
         assert small.peak_memory < large.peak_memory - 200 * 2**20
 
     play(tmp_path, scene)
+
+
+# --- what it has from the start ---------------------------------------------------------------------
+
+
+def result_of(report: wire.Report) -> Any:
+    assert report.status is Status.SUCCEEDED, report.failure
+    return msgspec.msgpack.decode(report.result)
+
+
+def test_what_conversions_and_queries_need_is_loaded_before_the_first_task_and_what_only_charts_need_is_not(
+    tmp_path: Path,
+) -> None:
+    readers = ["duckdb", "pyarrow.dataset", "pyarrow.orc", "pyarrow.parquet", "python_calamine", "xlsxwriter"]
+
+    async def scene(slot: Slot, audience: Audience) -> None:
+        report = await report_of(slot, audience, task("text.loaded", [*readers, "bokeh", "matplotlib"]))
+        assert result_of(report) == readers
+
+    play(tmp_path, scene)
+
+
+def test_matplotlib_searches_for_fonts_once_a_worker_and_not_in_each_child(tmp_path: Path) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        first = result_of(await report_of(slot, audience, task("text.fonts")))
+        assert Path(first[0]).parent == tmp_path / "scratch" / "matplotlib"
+        audience.ready.clear()
+        await slot.restart()
+        assert result_of(await report_of(slot, audience, task("text.fonts"))) == first
+        assert not [output for output in audience.outputs if "temporary cache directory" in output]
+        assert "font" not in audience.outputs[-1]
+
+    play(tmp_path, scene)

@@ -298,3 +298,22 @@ def allocates(mebibytes: int) -> int:
     block = bytearray(mebibytes * 2**20)
     block[:: os.sysconf("SC_PAGE_SIZE")] = b"1" * len(block[:: os.sysconf("SC_PAGE_SIZE")])
     return len(block)
+
+
+# --- what a slot has from the start ---------------------------------------------------------------
+
+
+@wb.operation("text.loaded")
+def loaded(names: list[str]) -> list[str]:
+    """Return those of these modules that are loaded already."""
+    return [name for name in names if name in sys.modules]
+
+
+@wb.operation("text.fonts")
+def fonts() -> list[str]:
+    """Return where Matplotlib keeps what it knows of fonts, and when it last looked for them."""
+    import matplotlib as mpl
+    from matplotlib import font_manager  # noqa: F401 - which reads, or searches, the fonts
+
+    (found,) = Path(mpl.get_cachedir()).glob("fontlist*.json")
+    return [str(found), str(found.stat().st_mtime_ns)]

@@ -346,7 +346,7 @@ FRAMES: dict[str, tuple[Callable[[], bytes], str, str]] = {
         "gif",
         "many.png has 2,147,483,647 frames, and the limit is 10,000",
     ),
-    "many.tif": (lambda: tiff_of_pages(20_000), "pdf", "many.tif has more than 10,000 frames"),
+    "many.tif": (lambda: tiff_of_pages(20_000), "pdf", "many.tif has 20,000 frames, and the limit is 10,000"),
     "large.gif": (gif_of_large_frames, "png", "large.gif's frames have more than 200 megapixels together"),
     "lying.png": (lambda: apng_of_frames(5000), "gif", "lying.png can't be read as PNG"),
 }

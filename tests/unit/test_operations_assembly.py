@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pyarrow.feather
 import pytest
 from PIL import Image
 
-from workbench.core.errors import InvalidArguments
-from workbench.operations import convert
+from workbench.core.errors import InvalidArguments, PathRefused
+from workbench.operations import convert, registry, signature
+from workbench.values import arguments
+from workbench.values.files import Files
 from workbench.values.refs import FileRef
 
 
@@ -114,3 +117,26 @@ def test_pages_need_images_and_a_resolution() -> None:
         convert.pages([])
     with pytest.raises(InvalidArguments, match="resolution"):
         convert.pages([Image.new("L", (9, 9))], resolution=0)
+
+
+def test_the_files_to_put_together_are_a_list_or_a_glob_and_each_has_to_be_readable(tmp_path: Path, monkeypatch):
+    spec = registry.get("convert.concat").spec
+    files = Files(str(tmp_path / "store"), [str(tmp_path)])
+    for number in (10, 1, 2):
+        (tmp_path / f"{number:02}.csv").write_text("x\n1\n")
+    monkeypatch.chdir(tmp_path)
+
+    def travelled(value: object, leaf: Callable[[str, object, Files], object]) -> list[str]:
+        bound, _ = signature.bind(spec, [value, "csv"], {}, lambda kind, each: leaf(kind, each, files))
+        return [each.name for each in bound[0]]
+
+    assert travelled("*.csv", arguments.to_wire) == ["01.csv", "02.csv", "10.csv"]
+    assert travelled(["10.csv", Path("01.csv")], arguments.to_wire) == ["10.csv", "01.csv"]
+    assert travelled([ref(tmp_path / "02.csv")], arguments.from_wire) == ["02.csv"]
+    with pytest.raises(PathRefused):
+        travelled(["/etc/passwd"], arguments.from_wire)
+    for leaf in (arguments.to_wire, arguments.from_wire):
+        with pytest.raises(InvalidArguments, match="at least one"):
+            travelled([], leaf)
+        with pytest.raises(InvalidArguments, match=r"takes files \(a list of paths or FileRefs, or a glob\), got"):
+            travelled(3, leaf)

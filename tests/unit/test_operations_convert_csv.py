@@ -81,6 +81,20 @@ def test_latin_1_that_shows_only_late_in_the_file_is_recognised_as_well(tmp_path
     assert table(source, "csv").read_text().endswith("100,café\n")
 
 
+@pytest.mark.parametrize("encoding", ["cp1250", "iso8859-2"])
+def test_what_may_be_of_another_encoding_of_latin_letters_is_assumed_to_be_western_and_that_is_told(
+    tmp_path: Path, encoding: str, notes: dict[str, str]
+):
+    source = write(tmp_path, "a.csv", "n,composer\n1,Dvořák\n".encode(encoding))
+    assert read(source)["composer"] == ["Dvoøák"]
+    told = notes["encoding of a.csv"]
+    assert told.startswith("cp1252 (with Latin-1) is assumed")
+    assert "pass encoding=" in told
+    notes.clear()
+    assert table(source, "csv", encoding=encoding).read_text() == "n,composer\n1,Dvořák\n"
+    assert notes == {}
+
+
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [

@@ -129,6 +129,18 @@ def test_a_colour_profile_is_kept_where_it_can_be(to: str):
     assert max(abs(a - b) for a, b in zip(made.convert("RGB").getpixel((8, 8)), (200, 100, 50), strict=True)) <= 4  # type: ignore[arg-type]
 
 
+def test_colours_are_converted_from_a_profile_that_a_format_cannot_hold_and_that_is_noted(tmp_path: Path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"tXYZ").replace(b"bXYZ", b"rXYZ").replace(b"tXYZ", b"bXYZ")  # red is blue there
+    profile = swapped.replace("sRGB".encode("utf-16-be"), "BGRs".encode("utf-16-be"))
+    Image.new("RGBA", (4, 4), (200, 100, 50, 255)).save(tmp_path / "a.png", icc_profile=profile)
+
+    told = notes_of(ref(tmp_path / "a.png"), "bmp")["icc_profile"]
+    assert told == "colours converted from BGRs built-in to sRGB: bmp holds no profile"
+    made = opened(image(ref(tmp_path / "a.png"), "bmp"))
+    assert max(abs(a - b) for a, b in zip(made.getpixel((2, 2)), (50, 100, 200), strict=True)) <= 2  # type: ignore[arg-type]
+
+
 def test_a_profile_of_another_colour_model_is_not_attached():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     picture = Image.new("CMYK", (16, 16))
@@ -302,7 +314,7 @@ def test_what_a_format_cannot_hold_is_noted(tmp_path: Path):
     assert notes_of(ref(tmp_path / "a.png"), "bmp", background="red") == {
         "alpha": "bmp holds no transparent pixels: they were laid on #ff0000",
         "exif": "left out: bmp holds none",
-        "icc_profile": "colours were converted to sRGB: bmp holds no profile",
+        "icc_profile": "left out, as it is sRGB's",
     }
     assert notes_of(ref(tmp_path / "a.png"), "jp2")["dpi"] == "left out: jp2 holds none"
 

@@ -1,6 +1,7 @@
 import math
 import struct
 import zlib
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from PIL.ExifTags import GPS, IFD, Base
 
 from tests.unit.photographs import loaded, photograph
 from workbench.core.errors import InputError, InputNotFound, InvalidArguments
-from workbench.operations.image import inspection
-from workbench.values import codecs
+from workbench.operations import convert
+from workbench.operations.image import animation, inspection
+from workbench.values import codecs, pages
 from workbench.values.files import Files
 from workbench.values.refs import FileRef
 
@@ -280,3 +282,94 @@ def test_a_number_of_colours_that_makes_no_sense_is_refused(chelsea: Image.Image
     for colors in (0, 257):
         with pytest.raises(InvalidArguments, match="colors"):
             inspection.palette(chelsea, colors)
+
+
+# --- many pages -----------------------------------------------------------------------------------------
+
+
+def chain_of_pages(count: int, *, big: bool = False) -> bytes:
+    """Return a TIFF of so many pages: those after the first are a few tags and nothing else."""
+    buffer = BytesIO()
+    Image.new("L", (4, 4)).save(buffer, "TIFF", big_tiff=big)
+    number, place = ("<Q", "<Q") if big else ("<H", "<L")
+    (first,) = struct.unpack_from(place, buffer.getvalue(), 8 if big else 4)
+    (tags,) = struct.unpack_from(number, buffer.getvalue(), first)
+    end = first + struct.calcsize(number) + tags * (20 if big else 12)
+    start = len(buffer.getvalue())
+    page = struct.pack(number, 3)
+    for tag, value in ((256, 4), (257, 4), (273, 8)):  # width, height, where the pixels are
+        page += struct.pack("<HHQQ", tag, 4, 1, value) if big else struct.pack("<HHLL", tag, 4, 1, value)
+    size = len(page) + struct.calcsize(place)
+    nexts = [start + (index + 1) * size for index in range(count - 2)] + [0]
+    data = buffer.getvalue() + b"".join(page + struct.pack(place, next_) for next_ in nexts)
+    return data[:end] + struct.pack(place, start) + data[end + struct.calcsize(place) :]
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_the_pages_that_are_counted_are_those_that_pillow_counts(tmp_path: Path, big: bool):
+    path = tmp_path / "a.tiff"
+    photo = Image.new("L", (4, 4))
+    photo.save(path, save_all=True, append_images=[photo, photo], big_tiff=big)
+    assert inspection.info(path)["frames"] == 3
+    path.write_bytes(chain_of_pages(50, big=big))
+    with Image.open(path) as image:
+        assert image.n_frames == 50
+    assert inspection.info(path)["frames"] == 50
+
+
+def test_counting_the_pages_of_a_tiff_takes_as_many_steps_as_there_are_pages(monkeypatch: pytest.MonkeyPatch):
+    class Counted(BytesIO):
+        steps = 0
+
+        def seek(self, *where: int) -> int:
+            self.steps += 1
+            return super().seek(*where)
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.steps += 1
+            return super().read(size)
+
+    def fails(*_: object) -> None:
+        raise AssertionError("Pillow reads the tags of a page")
+
+    steps = []
+    for count in (2_000, 20_000):
+        file = Counted(chain_of_pages(count))
+        with Image.open(file) as image, monkeypatch.context() as patch:
+            patch.setattr(type(image), "_seek", fails)
+            file.steps = 0
+            assert inspection.info(image)["frames"] == count
+            steps.append(file.steps)
+    assert steps[1] / steps[0] == pytest.approx(10, rel=0.01)
+    assert steps[1] < 5 * 20_000
+
+
+def test_pages_in_a_circle_are_counted_once_and_absurdly_many_are_refused(tmp_path: Path, monkeypatch):
+    path = tmp_path / "a.tiff"
+    data = chain_of_pages(5)
+    (first,) = struct.unpack_from("<L", data, 4)
+    path.write_bytes(data[:-4] + struct.pack("<L", first))
+    assert inspection.info(path)["frames"] == 5
+
+    monkeypatch.setattr(pages, "MOST", 4)
+    with pytest.raises(InputError, match="more than 4 pages"):
+        inspection.info(path)
+
+
+def test_pages_whose_chain_is_cut_short_are_told_as_that(tmp_path: Path):
+    path = tmp_path / "a.tiff"
+    path.write_bytes(chain_of_pages(5)[:-60])
+    for look in (inspection.info, animation.split_frames, lambda path: convert.image(path, "pdf")):
+        with pytest.raises(InputError, match=r"cut short|truncated"):
+            look(path)
+    assert inspection.verify(path)["problem"] == "cut short"
+
+
+def test_a_frame_beyond_those_that_are_looked_at_is_not_sought(tmp_path: Path):
+    path = tmp_path / "a.tiff"
+    path.write_bytes(chain_of_pages(10_002))
+    with pytest.raises(InputError, match=r"has 10,002 frames, and only the first 10,000 can be taken"):
+        animation.split_frames(path, start=10_001)
+    assert inspection.verify(path)["problem"] == "too large"
+    with pytest.raises(InputError, match=r"10,002 frames, and the limit is 10,000"):
+        convert.image(path, "pdf")

@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import context, convert, parts
+from workbench.operations import context, convert, parts, registry
+from workbench.operations.image import animation, files
 from workbench.values.refs import FileRef
 
 WRITER = """
@@ -154,3 +156,123 @@ def test_what_an_earlier_attempt_of_the_same_task_has_written_is_replaced(tmp_pa
     assert target.read_text() == "second"
     with context.attempt(tmp_path / "task-2"), pytest.raises(InvalidArguments, match="there already"):
         context.write_file("x", context.Output(str(target), "error"), put("third"))
+
+
+# --- pictures -----------------------------------------------------------------------------------------
+
+PICTURE = Image.linear_gradient("L")
+
+
+def photo(directory: Path) -> FileRef:
+    (directory / "in").mkdir()
+    path = directory / "in" / "photo.jpg"
+    PICTURE.save(path, comment=b"taken at home")
+    return FileRef(str(path), path.name)
+
+
+def turned(directory: Path) -> FileRef:
+    (directory / "in").mkdir()
+    path, exif = directory / "in" / "photo.jpg", Image.Exif()
+    exif[0x0112] = 6
+    PICTURE.save(path, exif=exif)
+    return FileRef(str(path), path.name)
+
+
+PICTURES = {
+    "convert.image": lambda at, **more: convert.image(photo(at), "webp", **more),
+    "convert.pages": lambda at, **more: convert.pages([PICTURE, PICTURE], **more),
+    "image.animate": lambda at, **more: animation.animate([PICTURE, PICTURE.rotate(90)], **more),
+    "image.optimize": lambda at, **more: files.optimize(photo(at), 10_000, **more),
+    "image.strip_metadata": lambda at, **more: files.strip_metadata(photo(at), **more),
+    "image.strip_metadata, turned": lambda at, **more: files.strip_metadata(turned(at), orientation="apply", **more),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_s_output_that_is_there_stays_as_it_is_with_error_and_is_replaced_without(
+    tmp_path: Path, name: str
+) -> None:
+    for overwrite, written in (("error", False), ("replace", True), (None, True)):
+        (at := tmp_path / str(overwrite)).mkdir()
+        (out := at / "out").mkdir()
+        target = out / "x"
+        target.write_text("old")
+        options = {"output": str(target)} | ({} if overwrite is None else {"overwrite": overwrite})
+        if written:
+            assert PICTURES[name](at, **options) == target
+        else:
+            with pytest.raises(InvalidArguments, match="x is there already: pass overwrite='replace'"):
+                PICTURES[name](at, **options)
+        assert (target.read_bytes() != b"old") is written
+        assert list(out.iterdir()) == [target]  # nothing half-written beside it
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_is_written_where_nothing_is_with_error_and_other_words_are_refused(
+    tmp_path: Path, name: str
+) -> None:
+    for overwrite in ("error", "append"):
+        (at := tmp_path / overwrite).mkdir()
+        (out := at / "out").mkdir()
+        options = {"output": str(out / "x"), "overwrite": overwrite}
+        if overwrite == "error":
+            assert PICTURES[name](at, **options).stat().st_size > 0
+        else:
+            with pytest.raises(InvalidArguments, match=r"overwrite: takes 'error' or 'replace', got 'append'"):
+                PICTURES[name](at, **options)
+            assert not list(out.iterdir())
+
+
+def test_every_picture_s_and_every_conversion_s_operation_that_writes_where_it_is_told_takes_overwrite() -> None:
+    registry.load()
+    writing = [
+        (spec.name, {each.name for each in spec.parameters})
+        for spec in registry.specs(["image", "convert"])
+        if any(each.name == "output" for each in spec.parameters)
+    ]
+    assert len(writing) == 9
+    assert not [name for name, names in writing if "overwrite" not in names]
+
+
+def test_a_picture_that_fails_while_it_is_written_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
+    def save(self: Image.Image, path: Path, *more: object, **options: object) -> None:
+        Path(path).write_bytes(b"half of i")
+        raise OSError(28, "No space left on device")
+
+    source = photo(tmp_path)
+    (out := tmp_path / "out").mkdir()
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(OSError, match="No space"):
+        convert.image(source, "png", output=str(out / "x.png"))
+    assert not list(out.iterdir())
+
+
+# --- directories --------------------------------------------------------------------------------------
+
+
+def test_one_partition_that_is_there_refuses_all_of_them(tmp_path: Path) -> None:
+    source, out = tmp_path / "a.csv", tmp_path / "out"
+    source.write_text("x,y\n1,a\n2,b\n3,c\n")
+    (out / "y=b").mkdir(parents=True)
+    (there := out / "y=b" / "a.parquet").write_text("old")
+
+    with pytest.raises(InvalidArguments, match=r"a\.parquet is there already"):
+        convert.partition(FileRef(str(source), "a.csv"), ["y"], output=str(out), overwrite="error")
+    assert [path for path in out.rglob("*") if path.is_file()] == [there]
+    assert there.read_text() == "old"
+
+    convert.partition(FileRef(str(source), "a.csv"), ["y"], output=str(out))
+    assert sorted(path.parent.name for path in out.rglob("*") if path.is_file()) == ["y=a", "y=b", "y=c"]
+    assert there.read_bytes() != b"old"
+
+
+def test_a_picture_of_a_folder_that_is_there_is_that_file_s_error(tmp_path: Path) -> None:
+    photo(tmp_path)
+    PICTURE.save(tmp_path / "in" / "other.jpg")
+    (out := tmp_path / "out").mkdir()
+    (out / "photo.png").write_text("old")
+    told = convert.batch(str(tmp_path / "in"), str(out), "png", overwrite="error").set_index("file")
+    assert told["status"].to_dict() == {"other.jpg": "converted", "photo.jpg": "failed"}
+    assert "is there already" in told.loc["photo.jpg", "error"]
+    assert (out / "photo.png").read_text() == "old"
+    assert sorted(path.name for path in out.iterdir()) == ["other.png", "photo.png"]

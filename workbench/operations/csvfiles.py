@@ -33,6 +33,10 @@ BLOCK = 1 << 20
 """Bytes that are parsed at once: what the first one suggests are the types to start with."""
 
 MOST_BAD_ROWS = 100_000
+_TOLD = {
+    "cp1252": "cp1252 (with Latin-1) is assumed: the bytes are no UTF-8, and make words of western Europe. Those of "
+    "cp1250 or Latin-2 can do so too: if letters look wrong, pass encoding="
+}
 """Rows that may be left out of one file: more of them are no exceptions."""
 
 NULLS = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null", "None", "<NA>")
@@ -264,10 +268,7 @@ class CsvReader:
         if encoding is None:
             raise not_utf8(self._source, "utf8")
         if encoding != "utf8":
-            context.note(
-                f"encoding of {self._source.name}",
-                f"{encoding}, as its bytes say, which are no UTF-8. If it is another one, pass encoding=",
-            )
+            context.note(f"encoding of {self._source.name}", _TOLD.get(encoding, f"{encoding}, as its bytes say"))
         return encoding
 
     def _doubt_encoding(self) -> None:

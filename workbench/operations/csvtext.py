@@ -45,7 +45,8 @@ def encoding_of(sample: bytes, *, whole: bool = False) -> str | None:
     -------
     str or None
         `utf8`, `utf-16`, `utf-32` or `cp1252`, of which Latin-1's printable characters are a part. None where it could
-        as well be another one.
+        as well be another one. The last is an assumption, and whoever takes it tells so: words of a few letters beyond
+        ASCII can be words in two of these code pages, and only who speaks the language knows which.
     """
     for mark, encoding in _MARKS:
         if sample.startswith(mark):
@@ -69,9 +70,10 @@ def _without_mark(sample: bytes) -> str | None:
 
 
 def is_western(sample: bytes) -> bool:
-    """Tell whether bytes are text in Windows's code page 1252, or Latin-1, and hardly in anything else.
+    """Tell whether bytes can be text in Windows's code page 1252, or Latin-1.
 
-    Other alphabets' bytes would make runs of accented letters, or words of nothing else, or signs within words.
+    Other alphabets' bytes would make runs of accented letters, or words of nothing else, or signs within words. So
+    would many words of Latin letters in other code pages (`Łódź`, `žluť`), and as many would not (`Dvořák`, `Poznań`).
     """
     try:
         text = sample.decode("cp1252")

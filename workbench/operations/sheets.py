@@ -55,8 +55,6 @@ def contact_sheet(
 
     grid = _grid(images, columns, size, margin, labels)
     colour = pixels.color(background, "RGB", "background")
-    if isinstance(colour, int):  # one number is a grey
-        colour = (colour, colour, colour)
     sheet = pillow.new("RGB", pixels.check_size(grid.sheet, "the sheet"), colour)
     draw = Draw(sheet)
     ink = "black" if _luma(colour) > 127 else "white"

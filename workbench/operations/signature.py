@@ -21,14 +21,14 @@ from typing import Any
 from workbench.core.errors import InvalidArguments
 from workbench.core.messages import OperationSpec, ParameterSpec, TypeSpec
 from workbench.core.policy import RetryPolicy
-from workbench.values.refs import DirectoryPath, FileRef, OutputPath
+from workbench.values.refs import DirectoryPath, FileRef, FileRefs, OutputPath
 
 Leaf = Callable[[str, object], object]
 """`leaf(kind, value)` returns the value as this end needs it; it raises `ValueError` where it doesn't fit."""
 
 ANY = TypeSpec("any")
 VALUE_KINDS = frozenset(
-    {"image", "frame", "series", "table", "dataset", "array", "file", "path", "output", "directory"}
+    {"image", "frame", "series", "table", "dataset", "array", "file", "files", "path", "output", "directory"}
 )
 
 # Classes are told by where they live, so that looking at a signature loads no library.
@@ -49,6 +49,7 @@ _SCALARS: dict[object, str] = {
     bytes: "bytes",
     datetime: "datetime",
     FileRef: "file",
+    FileRefs: "files",
     Path: "path",
     OutputPath: "output",
     DirectoryPath: "directory",
@@ -342,6 +343,7 @@ _NAMES = {
     "dataset": "a table of any size (pandas.DataFrame, pyarrow.Table, a path, a FileRef, a glob, or a list of files)",
     "array": "a numpy.ndarray",
     "file": "a file (a path or a FileRef)",
+    "files": "files (a list of paths or FileRefs, or a glob)",
     "path": "a file (a path or a FileRef)",
     "output": "a path to write to",
     "directory": "a directory",

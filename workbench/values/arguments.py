@@ -27,7 +27,8 @@ def to_wire(kind: str, value: object, files: Files) -> object:
     Parameters
     ----------
     kind
-        `image`, `frame`, `series`, `table`, `dataset`, `array`, `file`, `output` or `any`.
+        `image`, `frame`, `series`, `table`, `dataset`, `array`, `file`, `files`, `path`, `output`, `directory` or
+        `any`.
     value
         What the user gave.
     files
@@ -79,14 +80,18 @@ def _frame_to_wire(value: object, files: Files) -> object:
 
 def _dataset_to_wire(value: object, files: Files) -> object:
     """Turn paths and globs into references to files, as the notebook sees them; frames and tables travel."""
-    if isinstance(value, list | tuple):
-        if not value:
-            raise InvalidArguments("the list of files is empty: name at least one")
-        return [ref for item in value for ref in _matching(item, files)]
-    if isinstance(value, str | os.PathLike):
-        found = _matching(value, files)
-        return found[0] if len(found) == 1 else found
+    if isinstance(value, list | tuple | str | os.PathLike):
+        found = _files_to_wire(value, files)
+        return found if isinstance(value, list | tuple) or len(found) > 1 else found[0]
     return _frame_to_wire(value, files)
+
+
+def _files_to_wire(value: object, files: Files) -> list[FileRef]:
+    """Return the files of paths and globs, in the order of the list and, of a glob, of their names."""
+    several = value if isinstance(value, list | tuple) else [value]
+    if not several:
+        raise InvalidArguments("the list of files is empty: name at least one")
+    return [ref for item in several for ref in _matching(item, files)]
 
 
 def _matching(value: object, files: Files) -> list[FileRef]:
@@ -144,6 +149,7 @@ _TO_WIRE: dict[str, Callable[[object, Files], object]] = {
     "series": _series_to_wire,
     "array": _array_to_wire,
     "file": _path_to_wire,
+    "files": _files_to_wire,
     "path": _path_to_wire,
     "output": _output_to_wire,
     "directory": _output_to_wire,
@@ -211,6 +217,11 @@ def _dataset_from_wire(value: object, files: Files) -> object:
     """Return a frame, or the references that make up a dataset, each of a file that may be read."""
     if _is(value, "pandas", "DataFrame") or _is(value, "pyarrow", "Table"):
         return value
+    return _files_from_wire(value, files)
+
+
+def _files_from_wire(value: object, files: Files) -> list[FileRef]:
+    """Return the references, each of a file that may be read."""
     refs = [_reference(item, files) for item in (value if isinstance(value, list | tuple) else [value])]
     for ref in refs:
         files.local_path(ref)
@@ -258,6 +269,7 @@ _FROM_WIRE: dict[str, Callable[[object, Files], object]] = {
     "series": _series_to_wire,
     "array": _array_to_wire,
     "file": _file_from_wire,
+    "files": _files_from_wire,
     "path": lambda value, files: files.local_path(_reference(value, files)),
     "output": _output_from_wire,
     "directory": _directory_from_wire,

@@ -185,6 +185,10 @@ class FileRef:
         return self._reach
 
 
+FileRefs = NewType("FileRefs", list[FileRef])
+"""The annotation of a parameter that takes files in an order: a list of them, a path, or a glob, sorted by name."""
+
+
 def _ignore(count: int) -> None:
     """Be the `tell` of whoever doesn't want to know."""
 

@@ -52,6 +52,9 @@ def main(sock: socket.socket, output: socket.socket, config: bytes) -> None:
     frames = wire.BlockingFrames(sock)
     interrupts = Interrupts(frames)
     _settle(output, settings)
+    # Where Matplotlib keeps what it knows of fonts, and looks for settings. Its own place, the home directory, may be
+    # read-only: it would then search all fonts in each process. So charts also look alike on all hosts.
+    os.environ.setdefault("MPLCONFIGDIR", str(Path(settings.scratch) / "matplotlib"))
     try:
         registry.load(settings.include)
     except WorkbenchError as error:

@@ -12,7 +12,7 @@ from workbench.operations.context import Output, Overwrite
 from workbench.operations.formats import Target
 from workbench.operations.registry import operation
 from workbench.operations.tabular import Compression, Options, Reader, TableFormat
-from workbench.values.refs import DirectoryPath, FileRef, OutputPath
+from workbench.values.refs import DirectoryPath, FileRef, FileRefs, OutputPath
 
 
 @operation("convert.split")
@@ -74,7 +74,7 @@ def _parts(reader: Reader, stem: str, rows: int, target: Target) -> Iterator[Pat
 
 @operation("convert.concat")
 def concat(
-    sources: list[FileRef],
+    sources: FileRefs,
     to: TableFormat,
     *,
     output: OutputPath | None = None,
@@ -86,7 +86,8 @@ def concat(
     Parameters
     ----------
     sources
-        One or more, in any of the formats of `convert.table`; in the order of the result's rows.
+        One or more, in any of the formats of `convert.table`: a list, in the order of the result's rows, or a glob such
+        as `data/*.csv`, whose files go by their names.
     to
         The new file's format.
     output
@@ -113,7 +114,7 @@ def concat(
     >>> import tempfile
     >>> places = [Path(tempfile.mkdtemp(), name) for name in ("a.csv", "b.csv")]
     >>> _ = [place.write_text("x\n1\n") for place in places]
-    >>> concat([FileRef(str(place), place.name) for place in places], "jsonl").read_text()
+    >>> concat(FileRefs([FileRef(str(place), place.name) for place in places]), "jsonl").read_text()
     '{"x":1}\n{"x":1}\n'
     """
     if not sources:

@@ -87,7 +87,8 @@ def image(
     InputError
         If the file isn't an image of a known format, is damaged, or too large.
     InvalidArguments
-        If an option doesn't fit the format, the image is too large for it, or frames of an animation differ in size.
+        If an option doesn't fit the format, the image is too large for it, or frames of an animation differ in size; if
+        `output` is there already and is not to be replaced.
 
     Examples
     --------
@@ -139,7 +140,7 @@ def pages(
     Raises
     ------
     InvalidArguments
-        If there are no images, or an option makes no sense.
+        If there are no images, an option makes no sense, or `output` is there already and is not to be replaced.
 
     Examples
     --------

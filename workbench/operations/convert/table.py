@@ -69,8 +69,10 @@ def table(
     output_delimiter
         Between the fields of the CSV that is written; a comma, or in TSV a tab, if None.
     encoding
-        Of the CSV that is read. If None it is UTF-8, UTF-16 or Windows's code page 1252 (with Latin-1) as the bytes
-        say, and an error where they leave a doubt. What is written is UTF-8.
+        Of the CSV that is read. If None it is UTF-8, UTF-16 or UTF-32 as the bytes say. Otherwise Windows's code page
+        1252 (with Latin-1) is assumed where that makes words of western Europe of them, and it is an error where it
+        doesn't. Other encodings of Latin letters can make such words too (`Dvořák` in cp1250 would become `Dvoøák`), so
+        the task's notes tell of the assumption. What is written is UTF-8.
     decimal
         The sign before the fraction in the CSV that is read.
     null_values

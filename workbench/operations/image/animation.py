@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InputError, InvalidArguments
-from workbench.operations import context, pixels
+from workbench.operations import context, pixels, profiles
 from workbench.operations.context import Output, Overwrite
-from workbench.operations.image import profiles, segments
+from workbench.operations.image import segments
 from workbench.operations.pixels import Color
 from workbench.operations.registry import operation
+from workbench.values import decoders, pages
 from workbench.values import images as values
 from workbench.values.refs import FileRef, OutputPath
 
@@ -72,8 +73,8 @@ def animate(
     Raises
     ------
     InvalidArguments
-        If there are no images, their sizes differ, they are more than 200 megapixels together, or a number is out of
-        its range.
+        If there are no images, their sizes differ, they are more than 200 megapixels together, a number is out of
+        its range, or `output` is there already and is not to be replaced.
 
     Examples
     --------
@@ -88,7 +89,6 @@ def animate(
     if not 0 <= loop <= 65_535:
         raise InvalidArguments(f"loop: takes a count from 0, for ever, to 65,535, got {loop}")
     paper = pixels.color(background, "RGB", "background")
-    paper = (paper, paper, paper) if isinstance(paper, int) else paper
     _check_frames(images, format)
     durations = _durations(images, duration, format)
     frames = profiles.alike(*images)
@@ -159,12 +159,15 @@ def split_frames(
     if format not in (None, "png", "webp", "tiff"):
         raise InvalidArguments(f"format: takes png, webp or tiff, or None for images, got {format!r}")
     with _opened(image) as (picture, name):
-        wanted = range(start, min(_count(picture, name), 2**31 if stop is None else stop), step)
+        count = _count(picture, name)
+        wanted = range(start, min(count, 2**31 if stop is None else stop), step)
         if len(wanted) > limit:
             raise InvalidArguments(
-                f"limit: {name} has {_count(picture, name)} frames, and {len(wanted)} of them are more than {limit}: "
+                f"limit: {name} has {count} frames, and {len(wanted)} of them are more than {limit}: "
                 "take a part of them with start and stop, or fewer with step"
             )
+        if wanted and wanted[-1] >= decoders.MAX_FRAMES:  # to reach it takes as long as the square of its number
+            raise InputError(f"{name} has {count:,} frames, and only the first {decoders.MAX_FRAMES:,} can be taken")
         _check_pixels(name, len(wanted) * picture.width * picture.height)
         made: list[Any] = []
         taken = 0
@@ -288,7 +291,9 @@ def _opened(image: FileRef | Image) -> Iterator[tuple[Image, str]]:
 
 def _count(picture: Image, name: str) -> int:
     try:
-        return getattr(picture, "n_frames", 1)
+        return pages.count(picture)
+    except InputError:
+        raise
     except DECODING as error:
         raise InputError(f"{name} is damaged: its frames can't be counted: {error}. Get the file again") from error
 

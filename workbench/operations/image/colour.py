@@ -152,8 +152,7 @@ def equalize(image: Image) -> Image:
     Parameters
     ----------
     image
-        It is turned upright first, as its EXIF orientation says. Grey or RGB, with or without alpha, which stays as it
-        is; pixels that can't be seen don't count. Palettes become RGB(A), bilevel images grey.
+        As for `image.autocontrast`.
 
     Returns
     -------

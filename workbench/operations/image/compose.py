@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.image import marks, profiles
+from workbench.operations import profiles
+from workbench.operations.image import marks
 from workbench.operations.image.marks import Place
 from workbench.operations.pixels import Color
 from workbench.operations.registry import operation

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import pixels
-from workbench.operations.image import profiles
+from workbench.operations import pixels, profiles
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,11 +10,12 @@ from workbench.core.errors import InputError
 from workbench.operations import context, pixels
 from workbench.operations.image import segments
 from workbench.operations.image.animation import DECODING
+from workbench.values import pages
+from workbench.values.decoders import MAX_FRAMES
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_FRAMES = 10_000
 MOST_PIXELS = 10_000_000_000  # of all frames together: minutes of decoding
 MOST_WARNINGS = 20
 
@@ -65,12 +66,12 @@ def _problem(error: Exception, *, opened: bool) -> str:
 
 
 def _decode(picture: Image, told: dict[str, Any]) -> None:
-    told["frames"] = frames = getattr(picture, "n_frames", 1)
-    if frames > MOST_FRAMES or frames * picture.width * picture.height > MOST_PIXELS:
+    told["frames"] = frames = pages.count(picture)
+    if frames > MAX_FRAMES or frames * picture.width * picture.height > MOST_PIXELS:
         told["problem"] = "too large"
         told["reason"] = (
             f"its {frames} frames of {picture.width} × {picture.height} are more than are looked at: "
-            f"{MOST_FRAMES:,}, and {MOST_PIXELS // 1_000_000:,} megapixels together"
+            f"{MAX_FRAMES:,}, and {MOST_PIXELS // 1_000_000:,} megapixels together"
         )
         return
     for number in range(frames):

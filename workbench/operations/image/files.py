@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InputError, InvalidArguments
-from workbench.operations import context, pixels
+from workbench.operations import context, pixels, profiles
 from workbench.operations.context import Output, Overwrite
-from workbench.operations.image import fitting, profiles, segments
+from workbench.operations.image import fitting, segments
 from workbench.operations.image.animation import DECODING
 from workbench.operations.image.fitting import FileFormat
 from workbench.operations.pixels import Color
@@ -61,7 +61,8 @@ def strip_metadata(
     InputError
         If the file isn't an image, or is cut short or damaged.
     InvalidArguments
-        If it is of another format, or an animation is to be turned.
+        If it is of another format, an animation is to be turned, or `output` is there already and is not to be
+        replaced.
 
     Examples
     --------
@@ -178,7 +179,8 @@ def optimize(
     InputError
         If the file isn't an image of a known format, or is damaged.
     InvalidArguments
-        If not even a tiny picture fits, or an option is out of its range.
+        If not even a tiny picture fits, an option is out of its range, or `output` is there already and is not to be
+        replaced.
 
     Examples
     --------
@@ -196,7 +198,6 @@ def optimize(
     if not 1 <= min_quality <= fitting.BEST:
         raise InvalidArguments(f"min_quality: takes 1 to {fitting.BEST}, got {min_quality}")
     paper = pixels.color(background, "RGB", "background")
-    paper = (paper, paper, paper) if isinstance(paper, int) else paper
     if isinstance(image, PillowImage):
         picture, own, stem = profiles.in_srgb(image), image.format, Path(getattr(image, "filename", "") or "image").stem
     else:

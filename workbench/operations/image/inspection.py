@@ -6,10 +6,11 @@ import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.errors import InputError, InvalidArguments
+from workbench.core.errors import InvalidArguments
 from workbench.operations import context, pixels
 from workbench.operations.image import counting, decoding, tags
 from workbench.operations.registry import operation
+from workbench.values import decoders, pages
 from workbench.values.refs import FileRef
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def info(image: FileRef | Image) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file isn't an image of a known format.
+        If the file isn't an image of a known format, is cut short, or has more than a million pages.
 
     Examples
     --------
@@ -46,7 +47,8 @@ def info(image: FileRef | Image) -> dict[str, Any]:
     from PIL.Image import Image as PillowImage
 
     if isinstance(image, PillowImage):
-        return _described(image, None)
+        with decoders.decoding("the image", image.format):
+            return _described(image, None)
     path = context.input_path(image)
     with pixels.opened(path, getattr(image, "name", path.name)) as picture:
         return _described(picture, path.stat().st_size)
@@ -215,17 +217,13 @@ def _described(image: Image, size: int | None) -> dict[str, Any]:
         exif: Any = image.getexif()
     except Exception:  # what a camera wrote breaks Pillow's parser in many ways
         exif = {}
-    try:
-        frames = getattr(image, "n_frames", 1)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise InputError(f"the image's frames can't be counted: {error}. It is damaged: get the file again") from error
     camera = " ".join(str(exif[tag]).strip("\0 ") for tag in (Base.Make, Base.Model) if exif.get(tag))
     return {
         "format": image.format,
         "mode": image.mode,
         "width": image.width,
         "height": image.height,
-        "frames": frames,
+        "frames": pages.count(image),
         "bytes": size,
         "orientation": pixels.orientation(image),
         "dpi": _dpi(image),

@@ -6,8 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import pixels
-from workbench.operations.image import profiles
+from workbench.operations import pixels, profiles
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,8 +59,7 @@ def _written(text: str, room: tuple[int, int], color: pixels.Color) -> Image:
             f"text: Pillow's own font has no letters for {strange!r}: draw the text with another font, and pass that "
             "image as mark"
         )
-    ink = pixels.color(color, "RGB" if isinstance(color, tuple) and len(color) == 3 else "RGBA", "color")
-    ink = (ink, ink, ink, 255) if isinstance(ink, int) else (*ink, 255)[:4]
+    ink = pixels.color(color, "RGBA", "color")
 
     def box(eighths: int) -> tuple[int, int, int, int]:
         left, top, right, bottom = ImageFont.load_default(eighths / 8).getbbox(text)

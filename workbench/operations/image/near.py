@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InputError, InvalidArguments
-from workbench.operations import context
-from workbench.operations.image import likeness, profiles
+from workbench.operations import context, profiles
+from workbench.operations.image import likeness
 from workbench.operations.image.compose import check_same_size
 from workbench.operations.image.likeness import Method
 from workbench.operations.registry import operation

@@ -119,12 +119,10 @@ def cover(image: Image, size: tuple[int, int], *, method: Resample = "bicubic") 
 
     Parameters
     ----------
-    image
-        It is turned upright first, as its EXIF orientation says. Palettes become RGB(A), bilevel images grey.
+    image, method
+        As for `image.contain`.
     size
         Width and height in pixels. One side comes out as said, the other no smaller.
-    method
-        The filter, as in Pillow.
 
     Returns
     -------
@@ -164,12 +162,8 @@ def fit(
 
     Parameters
     ----------
-    image
-        It is turned upright first, as its EXIF orientation says. Palettes become RGB(A), bilevel images grey.
-    size
-        Width and height in pixels.
-    method
-        The filter, as in Pillow.
+    image, size, method
+        As for `image.contain`.
     bleed
         Fraction of the image to cut off on each side first, below 0.5.
     centering
@@ -212,12 +206,8 @@ def pad(
 
     Parameters
     ----------
-    image
-        It is turned upright first, as its EXIF orientation says. Palettes become RGB(A), bilevel images grey.
-    size
-        Width and height in pixels.
-    method
-        The filter, as in Pillow.
+    image, size, method
+        As for `image.contain`.
     color
         Of the rest; black if None, transparent where there is alpha.
     centering

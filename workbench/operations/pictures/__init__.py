@@ -47,7 +47,9 @@ def convert(
             options |= frames.timing(source, durations, to, wanted)
         ready = colours.fitted(straight, to, holds, paper)
         return context.write_file(
-            f"{source.stem}.{to}", output, lambda part: _save(ready, part, to, options, source.stem)
+            f"{source.stem}.{to}",
+            output,
+            lambda part: _save(ready, part, to, options, source.stem),
         )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.operations import context, pixels
+from workbench.operations import context, pixels, profiles
 from workbench.operations.pictures.formats import Holds, ImageFormat
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ class Ready(NamedTuple):
 
 def paper(background: pixels.Color) -> Paper:
     """Return the colour that is laid below transparent pixels."""
-    colour = pixels.color(background, "RGB", "background")
-    return (colour, colour, colour) if isinstance(colour, int) else colour
+    colour: Paper = pixels.color(background, "RGB", "background")
+    return colour
 
 
 def fitted(frames: list[Image], to: ImageFormat, holds: Holds, below: Paper) -> list[Ready]:
@@ -60,15 +59,11 @@ def _fitted(frame: Image, to: ImageFormat, holds: Holds, below: Paper, clear: bo
     fits = _in_mode(frame, to, holds, below, clear)
     if profile is None:
         return Ready(fits)
-    if holds.icc and _space(frame.mode) == _space(fits.mode) == profile[16:20]:
+    if holds.icc and profiles.fits(profile, frame.mode, fits.mode):
         return Ready(fits, profile)
-    converted = _to_srgb(frame, profile)
-    if converted is None:
-        context.note("icc_profile", "left out: it doesn't fit the image's colours, or is damaged")
-        return Ready(fits)
     reason = "holds its colours in another model" if holds.icc else "holds no profile"
-    context.note("icc_profile", f"colours were converted to sRGB: {to} {reason}")
-    return Ready(_in_mode(converted, to, holds, below, clear))
+    converted = profiles.converted(frame, profile, f"{to} {reason}")
+    return Ready(fits if converted is None else _in_mode(converted, to, holds, below, clear))
 
 
 def _in_mode(frame: Image, to: ImageFormat, holds: Holds, below: Paper, clear: bool) -> Image:
@@ -103,31 +98,3 @@ def _alike(frames: list[Ready]) -> list[Ready]:
         return frames
     mode = "RGBA" if any(map(pixels.has_alpha, images)) else "RGB"
     return [Ready(image if image.mode == mode else image.convert(mode), profile) for image, profile in frames]
-
-
-def _space(mode: str) -> bytes:
-    """Return the colour space of a mode, as profiles spell it (ICC.1:2022, table 19)."""
-    return {"1": b"GRAY", "L": b"GRAY", "LA": b"GRAY", "I;16": b"GRAY", "CMYK": b"CMYK", "LAB": b"Lab "}.get(
-        mode, b"RGB "
-    )
-
-
-def _to_srgb(frame: Image, profile: bytes) -> Image | None:
-    """Return the frame with its colours converted to sRGB; None where the profile doesn't fit it."""
-    from PIL import ImageCms
-
-    alpha = pixels.displayable(frame).convert("RGBA").getchannel("A") if pixels.has_alpha(frame) else None
-    opaque = frame if frame.mode in ("L", "RGB", "CMYK", "LAB") else pixels.displayable(frame)
-    if opaque.mode in ("LA", "RGBA"):
-        opaque = opaque.convert(opaque.mode[:-1])
-    try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        srgb = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(opaque, source, srgb, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return None
-    assert converted is not None
-    converted.info = {name: value for name, value in frame.info.items() if name not in ("icc_profile", "transparency")}
-    if alpha is not None:
-        converted.putalpha(alpha)
-    return converted

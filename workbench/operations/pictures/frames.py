@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context, pixels
 from workbench.operations.pictures.formats import ImageFormat, Wanted
-from workbench.values import decoders
+from workbench.values import decoders, pages
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,8 +78,8 @@ def frames_of(source: Source, *, everything: bool) -> Iterator[Image]:
         decoders.check_beside(image, name)
         yield image
         return
-    # To count a GIF's frames or a TIFF's pages all of the file would be read, in TIFFs in quadratic time.
-    count = None if image.format in ("GIF", "TIFF") else int(getattr(image, "n_frames", 1))
+    with decoders.decoding(name, image.format):
+        count = None if image.format == "GIF" else pages.count(image)  # whose frames would all be read for it
     if count is not None and count > decoders.MAX_FRAMES:
         raise InputError(f"{name} has {count:,} frames, and the limit is {decoders.MAX_FRAMES:,}: cut it into parts")
     together = 0
