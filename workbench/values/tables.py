@@ -174,18 +174,10 @@ def _arrow_csv(file: BinaryIO, name: str, separator: str) -> Any:
     import pyarrow as pa
     import pyarrow.csv
 
-    bounds.check_header(file, separator.encode(), name)
-    options = pyarrow.csv.ParseOptions(delimiter=separator)
-    try:
-        table = pyarrow.csv.read_csv(file, parse_options=options)
-    except pa.ArrowInvalid as error:  # once more, one row after the other, which tells the bad one's number
-        if bounds.room() < 4 * bounds.LINE:  # Arrow aborts the process where there is no room for blocks of such lines
-            if "straddling" in str(error):
-                raise bounds.too_large(name) from error
-            raise
-        file.seek(0)
-        slowly = pyarrow.csv.ReadOptions(use_threads=False, block_size=bounds.LINE)
-        table = pyarrow.csv.read_csv(file, slowly, options)
+    block = bounds.check_delimited(file, separator.encode(), name)
+    # In one thread it tells a bad row's number, and has in memory only what was counted.
+    read = pyarrow.csv.ReadOptions(use_threads=False, block_size=block)
+    table = pyarrow.csv.read_csv(file, read, pyarrow.csv.ParseOptions(delimiter=separator))
     for field in table.schema:
         if pa.types.is_binary(field.type):
             raise ValueError(f"the column {field.name!r} is not UTF-8, so that it can't be read as text")
@@ -201,10 +193,8 @@ def _jsonl_frame(file: BinaryIO, name: str) -> Any:
 def _jsonl_table(file: BinaryIO, name: str) -> Any:
     import pyarrow.json
 
-    for block in bounds.line_blocks(file):
-        bounds.check_depth(block, name)
-    file.seek(0)
-    return pyarrow.json.read_json(file)
+    block = bounds.check_json_lines(file, name)
+    return pyarrow.json.read_json(file, pyarrow.json.ReadOptions(use_threads=False, block_size=block))
 
 
 def _json_frame(file: BinaryIO, name: str) -> Any:
