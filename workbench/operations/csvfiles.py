@@ -136,7 +136,7 @@ class CsvReader:
             newlines_in_values=True,
             invalid_row_handler=None if self._options.on_bad_rows == "error" else self._leave_out,
         )
-        with pa.input_stream(str(self._source.path), self._source.zipped) as file:
+        with self._source.stream() as file:
             try:
                 reader = pacsv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert)
             except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
