@@ -26,6 +26,8 @@ RESULT_SHARE = 1 / 8
 """Of that memory a result may take up to come back as a DataFrame; a larger one becomes a file."""
 THREADS = 2
 """Each one has buffers of its own, which the limit on memory doesn't count."""
+LONGEST_PADDED = 100_000_000
+"""Characters that `lpad` and `rpad` make of a text in a query."""
 ROW = "row_"
 """The column of a relation that numbers the rows, from 0."""
 
@@ -70,6 +72,7 @@ def opened_for_sql(data: Mapping[str, Dataset]) -> Iterator[Any]:
                 _check_apart(data[name].schema.names, name)
                 listing = ", ".join(map(text, paths))
                 connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet([{listing}])")  # noqa: S608
+            _bound_padding(connection)
             _lock(connection, itertools.chain.from_iterable(files.values()))
             yield connection
 
@@ -277,6 +280,22 @@ def _lock(connection: Any, paths: Iterable[Path]) -> None:
     connection.execute(f"SET allowed_paths = [{', '.join(map(text, paths))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
+
+
+def _bound_padding(connection: Any) -> None:
+    """Refuse texts of gigabytes where they are padded, rather than when memory ends: it goes byte by byte.
+
+    Two thousand millions of them take five seconds, in which nothing interrupts it, and DuckDB's optimiser tries every
+    constant in a query several times over, as it takes an error for a reason to leave it to the execution.
+    """
+    for name in ("lpad", "rpad"):
+        length = (
+            f"CASE WHEN length > {LONGEST_PADDED} THEN error('{name}: pads to {LONGEST_PADDED:,} characters at most')"
+        )
+        connection.execute(
+            f"CREATE MACRO {name}(text, length, padding) AS "
+            f"system.main.{name}(text, ({length} ELSE length END)::INTEGER, padding)"
+        )
 
 
 def _plainly_named(paths: list[Path], directory: Path) -> list[Path]:
