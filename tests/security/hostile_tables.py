@@ -83,10 +83,10 @@ def arrow_whose_metadata_is_absurdly_long(directory: Path) -> Path:
     return path
 
 
-def _zipped(path: Path, text: bytes, times: int) -> Path:
+def _zipped(path: Path, text: bytes, times: int, first: bytes = b"x\n") -> Path:
     """Write gzip's members, one after the other: to whoever reads them they are one."""
     with path.open("wb") as file:
-        file.write(gzip.compress(b"x\n"))
+        file.write(gzip.compress(first))
         member = gzip.compress(text, 9)
         for _ in range(times):
             file.write(member)
@@ -107,6 +107,38 @@ def csv_of_a_million_columns(directory: Path) -> Path:
     path = directory / "columns.csv"
     path.write_text(",".join(f"c{i}" for i in range(1_000_000)) + "\n" + ",".join(["1"] * 1_000_000) + "\n")
     return path
+
+
+def csv_of(shape: str, directory: Path, size: int) -> Path:
+    """Write about so many bytes of text, of which a reader makes far more, or all at once."""
+    header, row = {
+        "digits": (b"x", b"0"),
+        "letters": (b"x", b"a"),
+        "nothing": (b"x,y", b","),
+        "columns": (b",".join(b"c%d" % n for n in range(100)), b",".join([b"1"] * 100)),
+        "many columns": (b",".join(b"c%d" % n for n in range(50_000)), b",".join([b"1"] * 50_000)),
+        "long lines": (b"x,y", b"1," + b"x" * 3_000_000),
+        "carriage returns": (b"x", b"\r0" * 1000),
+        "quotes": (b"x", b'"' + b"\n" * 1000 + b'"'),
+        "blank lines": (b"x", b"\n" * 1000),
+    }[shape]
+    path = directory / f"{shape}.csv"
+    path.write_bytes(header + b"\n" + (row + b"\n") * (size // (len(row) + 1)))
+    return path
+
+
+def zipped_lines(shape: str, directory: Path) -> Path:
+    """Lines of JSON, hundreds of megabytes and more of them."""
+    text, times = {
+        "digits": (b'{"a":0}\n' * 500_000, 300),
+        "empty": (b"{}\n" * 500_000, 300),
+        "lists": (b'{"x":[' + b"0," * 400_000 + b"0]}\n", 300),
+        "many columns": (b"{" + b",".join(b'"c%d":1' % n for n in range(20_000)) + b"}\n", 1000),
+        "long lines": (b'{"a":"' + b"0" * 3_000_000 + b'"}\n', 200),
+        "spaces": (b" " * 1_000_000 + b"\n", 1000),
+        "endless line": (b"0" * 4_000_000, 300),
+    }[shape]
+    return _zipped(directory / f"{shape}.jsonl.gz", text, times, first=b"")
 
 
 def csv_of_one_name_for_all_columns(directory: Path) -> Path:

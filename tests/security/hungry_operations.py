@@ -70,6 +70,14 @@ def python() -> int:
         kept.append(bytes(1 << 20))
 
 
+@wb.operation("hungry.duckdb")
+def duckdb() -> int:
+    """Let DuckDB make a list that doesn't fit, with no translation of what it raises."""
+    import duckdb
+
+    return len(duckdb.sql("SELECT list(i) FROM range(1000000000) r(i)").fetchall())
+
+
 @wb.operation("hungry.mapped")
 def mapped(megabytes: int) -> None:
     """Use memory that the kernel's limit doesn't count: a shared mapping."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 
 from tests.security import hostile_sql
 from tests.security.limits import tried
-from workbench.core.errors import InvalidArguments
+from workbench.core.errors import InvalidArguments, StoreError
 from workbench.operations import context, registry
 
 registry.load()
@@ -43,4 +44,21 @@ def test_a_query_that_would_crash_or_take_all_memory_ends_in_an_error(query: str
     call = "registry.get('data.sql').function(Path(PATH).read_text(), t=pandas.DataFrame({'x': [1, 2]}))"
     went = tried(call, PATH=tmp_path / "query.sql", megabytes=1024)
     assert went.kind in ("InvalidArguments", "MemoryError", "DataFrame"), went
-    assert went.seconds < 120, went  # a task's own time limit ends it sooner
+    assert went.seconds < 20, went
+
+
+def test_a_query_leaves_half_of_the_disk_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1 << 40, (1 << 40) - (64 << 20), 64 << 20))
+    with pytest.raises(StoreError, match="there is no room on the disk for what doesn't fit in memory"):
+        run("SELECT count(DISTINCT hash(i)) FROM range(30000000) r(i)", tmp_path)
+    with pytest.raises(StoreError, match="there is no room on the disk for what doesn't fit in memory"):
+        run("SELECT i FROM range(30000000) r(i) ORDER BY hash(i)", tmp_path)
+
+
+def test_a_text_is_padded_to_a_length_that_is_bounded(tmp_path: Path) -> None:
+    assert run("SELECT lpad('a', 3, 'x') || rpad('b', 3, 'y') AS s", tmp_path)["s"].tolist() == ["xxabyy"]
+    assert run("SELECT lpad(NULL, 3, 'x') AS s", tmp_path)["s"].isna().all()
+    for query in ("SELECT lpad('a', 2000000000, 'x')", "SELECT rpad('a', x + 2000000000, 'x') FROM t"):
+        with pytest.raises(InvalidArguments, match=r"[lr]pad: pads to 100,000,000 characters at most"):
+            run(query, tmp_path)

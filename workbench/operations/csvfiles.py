@@ -142,7 +142,7 @@ class CsvReader:
         )
         # Not closed here: a closed reader's threads read ahead for a moment, and would read on in whichever file has
         # got the descriptor since then. They share the stream, which closes with the last of them.
-        file = pa.input_stream(str(self._source.path), self._source.zipped)
+        file = self._source.stream()
         try:
             reader = pacsv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert)
         except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:

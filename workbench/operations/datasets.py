@@ -17,7 +17,7 @@ from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context, formats, reading, tabular
 from workbench.operations.columnar import parquet_writer
 from workbench.operations.tabular import Options, Reader, Source
-from workbench.values import arguments
+from workbench.values import arguments, bounds
 from workbench.values.files import Files
 from workbench.values.refs import FileRef, size_text
 
@@ -142,7 +142,7 @@ class Dataset:
 
         if self._frame is not None:
             return self._frame
-        frame: DataFrame = retyped(lambda: pa.Table.from_batches(list(self.batches()), self.schema).to_pandas(), self)
+        frame: DataFrame = retyped(lambda: pa.Table.from_batches(list(self._fitting()), self.schema).to_pandas(), self)
         return frame
 
     def batches(self, columns: list[str] | None = None, filters: Callable[[Any], Any] | None = None) -> Iterator[Any]:
@@ -189,6 +189,14 @@ class Dataset:
         return [path]
 
     # --- inside -------------------------------------------------------------------------------------
+
+    def _fitting(self) -> Iterator[Any]:
+        """Yield the batches; raise before a reader runs out of memory, as Arrow's may then end the process."""
+        reserve = bounds.room() // 4
+        for batch in self.batches():
+            if bounds.room() < reserve:
+                raise bounds.too_large(", ".join(source.name for source in self.sources[:3]))
+            yield batch
 
     def _write(self, path: Path) -> None:
         with parquet_writer(path, self.schema, "snappy") as put:

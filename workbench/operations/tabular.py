@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import gzip
-import io
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn, Protocol
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context
 from workbench.values import bounds
+from workbench.values.unpacking import unpacked
 
 TableFormat = Literal["csv", "tsv", "jsonl", "json", "parquet", "feather", "arrow", "orc", "xlsx"]
 Compression = Literal["none", "gzip", "zstd", "bz2", "snappy", "lz4", "brotli", "zlib"]
@@ -68,10 +68,18 @@ class Source(NamedTuple):
         if self.zipped is None:
             return self.path.open("rb")
         if self.zipped == "gzip":
-            return gzip.open(self.path, "rb")  # type: ignore[return-value]
+            return unpacked(gzip.open(self.path, "rb"), self.path, self.name)
         import pyarrow as pa
 
-        return io.BufferedReader(pa.input_stream(str(self.path), self.zipped), 1 << 20)
+        return unpacked(pa.input_stream(str(self.path), self.zipped), self.path, self.name)
+
+    def stream(self) -> Any:
+        """Open the file, unzipped, as a `pyarrow.NativeFile`: what is damaged in it is an `OSError`."""
+        import pyarrow as pa
+
+        if self.zipped is None:
+            return pa.input_stream(str(self.path), None)
+        return pa.PythonFile(unpacked(pa.input_stream(str(self.path), self.zipped), self.path, self.name), "r")
 
 
 class Options(NamedTuple):

@@ -11,7 +11,6 @@ import io
 import itertools
 import re
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +23,13 @@ LINE = 64 << 20
 """Bytes a line of text may have: its reader holds all of it."""
 DEPTH = 500
 """How deep JSON may be nested: some thousands of levels are more than Arrow's reader has stack for."""
+_PART = 1 << 18  # bytes of text that are counted at once
+_BLOCK = 1 << 20  # bytes of text that Arrow parses at once, if all lines are shorter
+
+# Bytes that Arrow's readers take at their worst, as measured with version 26: for a byte of text (as read, parsed, and
+# in a buffer that doubles as it grows) and for a field or element (its place and its value); for a column, its part in
+# each block, and a row of JSON that lacks it; and the blocks that they read ahead.
+_MADE_OF_BYTE, _MADE_OF_CELL, _MADE_OF_COLUMN, _MADE_OF_PIECE, _MISSING, _AHEAD = 4, 12, 10_000, 1200, 16, 10
 _STEP = 8 << 20  # bytes of text after which it is looked at what memory is left
 
 
@@ -106,8 +112,8 @@ def _width(kind: Any) -> float:
 class BoundedText(io.RawIOBase):
     """A file of text that ends with an error where a line, or all that is made of it, is too large to be held.
 
-    Arrow's CSV reader calls `abort` where memory runs out, and pandas speaks of a parser's error: so it isn't let come
-    to that, and nothing more is read once seven eighths of the memory are used.
+    Where memory runs out pandas speaks of a parser's error: so it isn't let come to that, and nothing more is read once
+    seven eighths of the memory are used.
 
     Parameters
     ----------
@@ -164,11 +170,59 @@ def bounded_text(file: BinaryIO, name: str) -> io.BufferedReader:
     return io.BufferedReader(BoundedText(file, name), 1 << 18)
 
 
-def check_header(file: BinaryIO, separator: bytes, name: str) -> None:
-    """Refuse text whose first line names more columns than a reader can take; the file is left at its beginning."""
+def check_header(file: BinaryIO, separator: bytes, name: str) -> int:
+    """Return how many columns the first line of text names, if a reader can take so many; leave it at its beginning."""
     columns = file.readline().count(separator) + 1
     file.seek(0)
     check_columns(columns, name)
+    return columns
+
+
+def check_delimited(file: BinaryIO, separator: bytes, name: str) -> int:
+    """Refuse delimited text of which Arrow would make more than there is memory for; leave the file at its beginning.
+
+    Arrow's readers call `abort` where memory runs out, and what they make of text grows faster than can be looked
+    after. So all of the text is counted before the reader sees any.
+
+    Parameters
+    ----------
+    file
+        The text: see `bounded_text`.
+    separator
+        Between two fields of a row.
+    name
+        For the message.
+
+    Returns
+    -------
+    int
+        The bytes that a block has to have so that any line fits into one.
+
+    Raises
+    ------
+    InputTooLarge
+        If it won't fit, a line is too long, or there are too many columns.
+    """
+    columns = check_header(file, separator, name)
+    most = room() * 7 // 8
+    size = cells = line = longest = 0
+    while True:
+        part = file.read(_PART)
+        size += len(part)
+        cells += part.count(separator) + part.count(b"\n") + part.count(b"\r")
+        line += len(part)
+        if (last := part.rfind(b"\n")) >= 0:  # those between the first and the last are shorter than a block anyway
+            longest = max(longest, line - len(part) + part.find(b"\n"))
+            line = len(part) - last - 1
+        block = max(_BLOCK, longest + 1, 0 if part else line + 1)
+        whole = size - line if part else size  # a line that never ends has an error of its own
+        made = _MADE_OF_BYTE * whole + _MADE_OF_CELL * cells + _AHEAD * min(whole, block)
+        made += columns * (_MADE_OF_COLUMN + _MADE_OF_PIECE * (size // block))
+        if made > most:
+            raise too_large(name, f"it has {size_text(size)} of text or more, and what is made of it")
+        if not part:
+            file.seek(0)
+            return block
 
 
 def check_columns(columns: int, name: str) -> None:
@@ -205,6 +259,7 @@ def _depth(line: bytes) -> int:
     return max(itertools.accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
 
 
+_KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:', re.DOTALL)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
@@ -213,7 +268,23 @@ def nested(name: str) -> InputError:
     return InputError(f"{name} is nested too deeply to be a table: no row of one goes so deep. Get the file again")
 
 
-def line_blocks(file: BinaryIO, size: int = 4 << 20) -> Iterator[bytes]:
-    """Yield blocks of whole lines."""
-    while block := file.read(size):
-        yield block + file.readline()
+def check_json_lines(file: BinaryIO, name: str) -> int:
+    """Do for lines of JSON what `check_delimited` does for rows, and refuse deep ones (`check_depth`)."""
+    most = room() * 7 // 8
+    size = cells = rows = longest = 0
+    keys: set[bytes] = set()
+    while part := file.read(_BLOCK):
+        part += file.readline()
+        check_depth(part, name)
+        size += len(part)
+        rows += part.count(b"\n")
+        cells += part.count(b",") + part.count(b":") + part.count(b"\n")
+        keys.update(_KEY.findall(part))
+        check_columns(len(keys), name)
+        longest = max(longest, len(part))
+        made = _MADE_OF_BYTE * size + _MADE_OF_CELL * cells + _AHEAD * longest
+        made += len(keys) * (_MADE_OF_COLUMN + _MADE_OF_PIECE * (size // _BLOCK) + _MISSING * rows)
+        if made > most:
+            raise too_large(name, f"it has {size_text(size)} of text or more, and what is made of it")
+    file.seek(0)
+    return max(_BLOCK, longest + 1)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from workbench.core.errors import InputError, WorkbenchError
 from workbench.values import bounds
+from workbench.values.unpacking import unpacked
 
 
 class _Format(NamedTuple):
@@ -56,7 +57,7 @@ def _read(path: Path, name: str, choose: Callable[[_Format], Callable[[BinaryIO,
             f"{name}: can't tell from its name how to read it as a table. Known extensions: {', '.join(_FORMATS)}; "
             f"{', '.join(_TEXT)} also with .gz. Rename the file"
         )
-    with _explained(path, name, zipped), _opened(path, zipped) as file:
+    with _explained(path, name, zipped), _opened(path, name, zipped) as file:
         if extension not in _TEXT:
             return choose(format_)(file, name)
         with bounds.bounded_text(file, name) as text:
@@ -64,8 +65,8 @@ def _read(path: Path, name: str, choose: Callable[[_Format], Callable[[BinaryIO,
 
 
 @contextlib.contextmanager
-def _opened(path: Path, zipped: bool) -> Iterator[Any]:
-    with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+def _opened(path: Path, name: str, zipped: bool) -> Iterator[Any]:
+    with unpacked(gzip.open(path, "rb"), path, name) if zipped else path.open("rb") as file:
         yield file
 
 
@@ -109,7 +110,7 @@ def _explained(path: Path, name: str, zipped: bool) -> Iterator[None]:
             raise
         raise InputError(_bad_row(name, str(error))) from error
     except ValueError as error:
-        line = _bad_json_line(path, zipped) if ".jsonl" in name.lower() else None
+        line = _bad_json_line(path, name, zipped) if ".jsonl" in name.lower() else None
         where = f"{name}, line {line}" if line else name
         raise InputError(f"{where}: {error}. Correct it, or get the file again") from error
     except Exception as error:  # what a hostile file says of itself makes the libraries raise whatever they like
@@ -132,8 +133,8 @@ def _bad_row(name: str, text: str) -> str:
     return f"{name}: {text.strip()}. The file is damaged, or not what its name says: get it again, or rename it"
 
 
-def _bad_json_line(path: Path, zipped: bool) -> int | None:
-    with contextlib.suppress(OSError, EOFError, zlib.error), _opened(path, zipped) as file:
+def _bad_json_line(path: Path, name: str, zipped: bool) -> int | None:
+    with contextlib.suppress(OSError, EOFError, zlib.error), _opened(path, name, zipped) as file:
         for number, line in enumerate(file, 1):
             try:
                 json.loads(line) if line.strip() else None
@@ -174,18 +175,10 @@ def _arrow_csv(file: BinaryIO, name: str, separator: str) -> Any:
     import pyarrow as pa
     import pyarrow.csv
 
-    bounds.check_header(file, separator.encode(), name)
-    options = pyarrow.csv.ParseOptions(delimiter=separator)
-    try:
-        table = pyarrow.csv.read_csv(file, parse_options=options)
-    except pa.ArrowInvalid as error:  # once more, one row after the other, which tells the bad one's number
-        if bounds.room() < 4 * bounds.LINE:  # Arrow aborts the process where there is no room for blocks of such lines
-            if "straddling" in str(error):
-                raise bounds.too_large(name) from error
-            raise
-        file.seek(0)
-        slowly = pyarrow.csv.ReadOptions(use_threads=False, block_size=bounds.LINE)
-        table = pyarrow.csv.read_csv(file, slowly, options)
+    block = bounds.check_delimited(file, separator.encode(), name)
+    # In one thread it tells a bad row's number, and has in memory only what was counted.
+    read = pyarrow.csv.ReadOptions(use_threads=False, block_size=block)
+    table = pyarrow.csv.read_csv(file, read, pyarrow.csv.ParseOptions(delimiter=separator))
     for field in table.schema:
         if pa.types.is_binary(field.type):
             raise ValueError(f"the column {field.name!r} is not UTF-8, so that it can't be read as text")
@@ -201,10 +194,8 @@ def _jsonl_frame(file: BinaryIO, name: str) -> Any:
 def _jsonl_table(file: BinaryIO, name: str) -> Any:
     import pyarrow.json
 
-    for block in bounds.line_blocks(file):
-        bounds.check_depth(block, name)
-    file.seek(0)
-    return pyarrow.json.read_json(file)
+    block = bounds.check_json_lines(file, name)
+    return pyarrow.json.read_json(file, pyarrow.json.ReadOptions(use_threads=False, block_size=block))
 
 
 def _json_frame(file: BinaryIO, name: str) -> Any:

@@ -50,8 +50,12 @@ _SURROUNDINGS = frozenset(
 
 _HINTS = {
     "SoftTimeLimit": "give it longer with client.with_options(soft_timeout=…), or less to do",
-    "MemoryError": "the slot's memory limit was reached: give the worker a higher --memory-limit, or less data at once",
+    "MemoryLimitExceeded": "the slot's memory limit was reached: give the worker a higher --memory-limit, or the task "
+    "less data at once",
 }
+
+# What libraries raise where they are refused memory: NumPy's and Arrow's derive from the first, DuckDB's doesn't.
+_NO_MEMORY = frozenset({"MemoryError", "OutOfMemoryException"})
 
 
 def describe(error: BaseException) -> Failure:
@@ -60,26 +64,29 @@ def describe(error: BaseException) -> Failure:
     while frames is not None and Path(frames.tb_frame.f_code.co_filename).parent == _HERE:
         frames = frames.tb_next
     text = "" if _says_it_all(error) else "".join(traceback.format_exception(type(error), error, frames))
-    name = type(error).__name__
+    names = [base.__name__ for base in type(error).__mro__ if base not in _ROOTS]
+    message = _text(error)
+    if _is_of_memory(error):  # one name for all of them, which is also that of an attempt that was killed for it
+        said = ": ".join(filter(None, (names[0], message)))
+        message = f"the attempt asked for more memory than the slot may use ({said})"
+        names.insert(0, "MemoryLimitExceeded")
     asked = _asked(error)
     return Failure(
-        type=name,
-        message=_fitting(_text(error)),
+        type=names[0],
+        message=_fitting(message),
         traceback=_fitting(text),
-        hint=_hint(error),
-        bases=tuple(base.__name__ for base in type(error).__mro__[1:] if base not in _ROOTS),
+        hint=_HINTS.get(names[0], ""),
+        bases=tuple(names[1:]),
         transient=_is_transient(error),
         asks="retry" if isinstance(asked, Retry) else "reject" if isinstance(asked, Reject) else "",
         retry_in=asked.delay if isinstance(asked, Retry) else None,
     )
 
 
-def _hint(error: BaseException) -> str:
-    """Return what to do next, by the name of the error or of what it derives from: libraries have their own of each."""
-    names = [base.__name__ for base in type(error).__mro__]
-    if WorkbenchError.__name__ in names:  # which says it itself
-        names = names[:1]
-    return next((_HINTS[name] for name in names if name in _HINTS), "")
+def _is_of_memory(error: BaseException) -> bool:
+    """Whether a library ran out of memory. An error of ours says itself what was too large."""
+    names = {base.__name__ for base in type(error).__mro__}
+    return bool(names & _NO_MEMORY) and not isinstance(error, WorkbenchError)
 
 
 def _asked(error: BaseException) -> Retry | Reject | None:

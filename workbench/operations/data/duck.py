@@ -25,8 +25,12 @@ MEMORY_SHARE = 0.25
 LEAST_MEMORY = 64 * 1024**2
 RESULT_SHARE = 1 / 8
 """Of that memory a result may take up to come back as a DataFrame; a larger one becomes a file."""
+DISK_SHARE = 1 / 2
+"""Of what is free on the disk a query may write for what doesn't fit in memory: its neighbours need some too."""
 THREADS = 2
 """Each one has buffers of its own, which the limit on memory doesn't count."""
+LONGEST_PADDED = 100_000_000
+"""Characters that `lpad` and `rpad` make of a text in a query."""
 ROW = "row_"
 """The column of a relation that numbers the rows, from 0."""
 
@@ -71,6 +75,7 @@ def opened_for_sql(data: Mapping[str, Dataset]) -> Iterator[Any]:
                 _check_apart(data[name].schema.names, name)
                 listing = ", ".join(map(text, paths))
                 connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet([{listing}])")  # noqa: S608
+            _bound_padding(connection)
             _lock(connection, itertools.chain.from_iterable(files.values()))
             yield connection
 
@@ -190,14 +195,14 @@ def explained() -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException as error:
-        raise MemoryError(f"DuckDB: {_first_line(error)}") from error
+        raise _exhausted(error) from error
     except OSError as error:  # in Arrow's words, where rows are read from a query that runs
         if "Out of Memory" not in str(error):
             raise
-        raise MemoryError(f"DuckDB: {_first_line(error)}") from error
+        raise _exhausted(error) from error
     except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException) as error:
-        if "No space left" in str(error) or "max_temp_directory_size" in str(error):
-            raise StoreError(f"there is no room on the disk for what doesn't fit in memory: {error}") from error
+        if _is_of_disk(error):
+            raise _exhausted(error) from error
         raise InputError(f"DuckDB can't read the data: {_first_line(error)}") from error
     except duckdb.PermissionException as error:
         raise InvalidArguments(
@@ -205,6 +210,17 @@ def explained() -> Iterator[None]:
         ) from error
     except duckdb.Error as error:
         raise InvalidArguments(str(error).strip()) from error
+
+
+def _is_of_disk(error: Exception) -> bool:
+    return any(words in str(error) for words in ("No space left", "max_temp_directory_size", "failed to offload"))
+
+
+def _exhausted(error: Exception) -> StoreError | MemoryError:
+    """Tell what there was too little of: DuckDB calls it memory also where its share of the disk is full."""
+    if _is_of_disk(error):
+        return StoreError(f"there is no room on the disk for what doesn't fit in memory: {_first_line(error)}")
+    return MemoryError(f"DuckDB: {_first_line(error)}")
 
 
 # --- inside -----------------------------------------------------------------------------------------
@@ -257,6 +273,7 @@ def _connected(directory: Path, *, ordered: bool = False) -> Any:
     config: dict[str, Any] = {
         "memory_limit": f"{memory}B",
         "temp_directory": str(directory),
+        "max_temp_directory_size": f"{int(shutil.disk_usage(directory).free * DISK_SHARE)}B",
         "threads": min(THREADS, os.cpu_count() or 1),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
@@ -278,6 +295,22 @@ def _lock(connection: Any, paths: Iterable[Path]) -> None:
     connection.execute(f"SET allowed_paths = [{', '.join(map(text, paths))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
+
+
+def _bound_padding(connection: Any) -> None:
+    """Refuse texts of gigabytes where they are padded, rather than when memory ends: it goes byte by byte.
+
+    Two thousand millions of them take five seconds, in which nothing interrupts it, and DuckDB's optimiser tries every
+    constant in a query several times over, as it takes an error for a reason to leave it to the execution.
+    """
+    for name in ("lpad", "rpad"):
+        length = (
+            f"CASE WHEN length > {LONGEST_PADDED} THEN error('{name}: pads to {LONGEST_PADDED:,} characters at most')"
+        )
+        connection.execute(
+            f"CREATE MACRO {name}(text, length, padding) AS "
+            f"system.main.{name}(text, ({length} ELSE length END)::INTEGER, padding)"
+        )
 
 
 def _plainly_named(paths: list[Path], directory: Path) -> list[Path]:
