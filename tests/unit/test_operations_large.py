@@ -15,6 +15,8 @@ from pandas.testing import assert_frame_equal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.data import groups, large, large_summaries, rows, summaries
+from workbench.operations.data.duck import Output
+from workbench.operations.data.filters import filter as filter_rows
 from workbench.operations.datasets import Dataset
 
 both_engines = settings(
@@ -90,7 +92,7 @@ def test_rows_are_sorted_alike(frame: pd.DataFrame, by: list[str], data, directo
     ascending = data.draw(st.lists(st.booleans(), min_size=len(by), max_size=len(by)))
     na_position = data.draw(st.sampled_from(["first", "last"]))
 
-    found = large.sort(written(frame, directory), by, ascending, na_position, False, None)
+    found = large.sort(written(frame, directory), by, ascending, na_position, False, Output())
 
     assert_frame_equal(found, rows.sort(frame, by, ascending=ascending, na_position=na_position))
 
@@ -98,7 +100,7 @@ def test_rows_are_sorted_alike(frame: pd.DataFrame, by: list[str], data, directo
 @given(frame=tables(), n=st.integers(-45, 45))
 @both_engines
 def test_the_first_rows_are_the_same(frame: pd.DataFrame, n: int, directory: Path):
-    found = large.head(written(frame, directory), n, None)
+    found = large.head(written(frame, directory), n, Output())
 
     assert_frame_equal(found, frame.head(n), check_index_type=False)
 
@@ -115,10 +117,10 @@ def test_the_first_rows_are_the_same(frame: pd.DataFrame, n: int, directory: Pat
 @given(frame=tables())
 @both_engines
 def test_filters_keep_the_same_rows(filters, frame: pd.DataFrame, directory: Path, monkeypatch):
-    expected = rows.filter(frame, filters)
+    expected = filter_rows(frame, filters)
     with monkeypatch.context() as patched:
         patched.setattr("workbench.operations.datasets.FRAME_SHARE", 0)
-        found = rows.filter(written(frame, directory), filters)
+        found = filter_rows(written(frame, directory), filters)
     assert_frame_equal(found, expected, check_index_type=False)
 
 
@@ -217,7 +219,7 @@ def test_quantiles_are_exact(frame: pd.DataFrame, q: list[float], directory: Pat
 )
 @both_engines
 def test_the_same_duplicates_are_dropped(frame, subset, keep, ignore_index, directory: Path):
-    found = large.drop_duplicates(written(frame, directory), subset, keep, ignore_index, None)
+    found = large.drop_duplicates(written(frame, directory), subset, keep, ignore_index, Output())
     expected = frame.drop_duplicates(subset, keep=keep, ignore_index=ignore_index)
     assert_frame_equal(found, expected, check_index_type=False)
 
@@ -228,7 +230,7 @@ def test_tables_are_joined_alike(left, right, how, data, directory: Path):
     on = data.draw(st.lists(st.sampled_from(["few", "text", "time"]), min_size=1, unique=True))
     left, right = left.drop(columns=["maybe", "truth", "span"]), right[["few", "text", "time", "whole", "zoned"]]
 
-    found = large.merge(written(left, directory), written(right, directory), how, on, on, ("_x", "_y"), None)
+    found = large.merge(written(left, directory), written(right, directory), how, on, on, ("_x", "_y"), Output())
 
     assert_frame_equal(found, left.merge(right, how=how, on=on), check_dtype=False)
 
@@ -247,16 +249,16 @@ def test_what_does_not_fit_is_refused_as_pandas_does(directory: Path):
     with pytest.raises(InvalidArguments, match="type"):
         large_summaries.groupby(data, ["k"], {"text": "mean"})
     with pytest.raises(InvalidArguments, match="categorical"):
-        large.sort(data, ["kind"], [True], "last", False, None)
+        large.sort(data, ["kind"], [True], "last", False, Output())
     with pytest.raises(InvalidArguments, match="match nowhere"):
-        large.merge(data, data, "inner", ["k"], ["text"], ("_x", "_y"), None)
+        large.merge(data, data, "inner", ["k"], ["text"], ("_x", "_y"), Output())
 
 
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
         (lambda data, output: rows.sort(data, "a", output=output), [1, 2, 3]),
-        (lambda data, output: rows.filter(data, [("a", ">", 1)], output=output), [3, 2]),
+        (lambda data, output: filter_rows(data, [("a", ">", 1)], output=output), [3, 2]),
         (lambda data, output: rows.select(data, ["a"], output=output), [3, 1, 2]),
         (lambda data, output: rows.head(data, 2, output=output), [3, 1]),
         (lambda data, output: rows.sort(data.frame(), "a", output=output), [1, 2, 3]),
@@ -274,7 +276,7 @@ def test_a_result_too_large_for_memory_becomes_a_file(directory: Path, monkeypat
     monkeypatch.setattr("workbench.operations.data.duck.RESULT_SHARE", 1e-7)
     frame = pd.DataFrame({"a": np.arange(200_000)[::-1].copy()})
 
-    found = large.sort(written(frame, directory), ["a"], [True], "last", False, None)
+    found = large.sort(written(frame, directory), ["a"], [True], "last", False, Output())
 
     assert isinstance(found, Path)
     assert pd.read_parquet(found)["a"].tolist() == list(range(200_000))

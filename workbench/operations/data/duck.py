@@ -9,11 +9,12 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.core.errors import InputError, InvalidArguments, StoreError
 from workbench.operations import context, datasets
 from workbench.operations.columnar import parquet_writer
+from workbench.operations.context import Overwrite
 from workbench.operations.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -112,8 +113,22 @@ def fetch(connection: Any, query: str) -> DataFrame:
         return frame
 
 
+class Output(NamedTuple):
+    """Where a result goes: into a file that was asked for, or to the caller."""
+
+    path: str | None = None
+    overwrite: Overwrite = "replace"
+
+
+def destination(output: str | None, overwrite: Overwrite) -> Output:
+    """Return where a result goes, if it may: what would be refused when it is written is refused before the work."""
+    if output is not None:
+        context.check_output(output, overwrite)
+    return Output(output, overwrite)
+
+
 def collect(
-    found: Iterable[Any], schema: Any, name: str, output: str | None, labels: str | None = None
+    found: Iterable[Any], schema: Any, name: str, output: Output, labels: str | None = None
 ) -> DataFrame | Path:
     """Return rows as a DataFrame if they fit in memory; as a Parquet file if they don't, or a file was asked for.
 
@@ -126,9 +141,9 @@ def collect(
     schema
         What their columns are to be, in order.
     name
-        The file's name where no `output` is given.
+        The file's name where none is asked for.
     output
-        An operation's `OutputPath`.
+        Where they go.
     labels
         A further column of the batches, which becomes the frame's index. A file has none.
     """
@@ -152,8 +167,8 @@ def collect(
 
     with _place() as directory:
         numbers = directory / "numbers.parquet"
-        if output is not None:
-            return context.write_file(name, output, lambda part: write(part, numbers))
+        if output.path is not None:
+            return context.write_file(name, output.path, lambda part: write(part, numbers), overwrite=output.overwrite)
         # On disk in any case: while DuckDB is at work, memory is its own.
         place = directory / name
         write(place, numbers)

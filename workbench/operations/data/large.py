@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context
 from workbench.operations.data import duck
+from workbench.operations.data.duck import Output
 from workbench.operations.datasets import Dataset, retyped
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def filter(  # noqa: A001 - as the operation
-    data: Dataset, matches: Callable[[DataFrame], Any], columns: list[str], output: str | None
+    data: Dataset, matches: Callable[[DataFrame], Any], columns: list[str], output: Output
 ) -> DataFrame | Path:
     """Return the rows that match.
 
@@ -35,7 +36,7 @@ def filter(  # noqa: A001 - as the operation
     columns
         What it needs to see of them.
     output
-        Where to write the result.
+        Where the result goes.
     """
     import pyarrow as pa
 
@@ -45,7 +46,7 @@ def filter(  # noqa: A001 - as the operation
     return _streamed(data, lambda batches: (batch.filter(kept(batch)) for batch in batches), output)
 
 
-def select(data: Dataset, columns: list[str], output: str | None) -> DataFrame | Path:
+def select(data: Dataset, columns: list[str], output: Output) -> DataFrame | Path:
     """Return some of the columns."""
     import pyarrow as pa
 
@@ -53,7 +54,7 @@ def select(data: Dataset, columns: list[str], output: str | None) -> DataFrame |
     return retyped(lambda: duck.collect(data.batches(columns=columns), schema, f"{data.stem}.parquet", output), data)
 
 
-def head(data: Dataset, n: int, output: str | None) -> DataFrame | Path:
+def head(data: Dataset, n: int, output: Output) -> DataFrame | Path:
     """Return the first rows, or all but the last."""
 
     def first(batches: Iterator[Any]) -> Iterator[Any]:
@@ -88,7 +89,7 @@ def sort(
     ascending: list[bool],
     na_position: Literal["first", "last"],
     ignore_index: bool,
-    output: str | None,
+    output: Output,
 ) -> DataFrame | Path:
     """Return the rows in order; equal ones keep theirs."""
     refuse_categories(data, keys)
@@ -103,7 +104,7 @@ def sort(
 
 
 def drop_duplicates(
-    data: Dataset, subset: list[str], keep: Literal["first", "last", False], ignore_index: bool, output: str | None
+    data: Dataset, subset: list[str], keep: Literal["first", "last", False], ignore_index: bool, output: Output
 ) -> DataFrame | Path:
     """Return the rows without those whose values occur before (or after, or elsewhere).
 
@@ -124,7 +125,7 @@ def merge(
     left_on: list[str],
     right_on: list[str],
     suffixes: tuple[str, str],
-    output: str | None,
+    output: Output,
 ) -> DataFrame | Path:
     """Join two tables as `pandas.merge` does: missing keys match each other, rows come in pandas's order."""
     import pyarrow as pa
@@ -194,7 +195,7 @@ def refuse_categories(data: Dataset, columns: Iterable[str]) -> None:
 
 
 def _streamed(
-    data: Dataset, through: Callable[[Iterator[Any]], Iterator[Any]], output: str | None, ignore_index: bool = False
+    data: Dataset, through: Callable[[Iterator[Any]], Iterator[Any]], output: Output, ignore_index: bool = False
 ) -> DataFrame | Path:
     """Return what becomes of the rows as they stream by; each has its number, which labels it in a DataFrame."""
     labels = None if ignore_index or has_index(data.schema) else duck.ROW

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context
+from workbench.operations.context import Overwrite
 from workbench.operations.data import duck
 from workbench.operations.datasets import Dataset
 from workbench.operations.registry import operation
@@ -22,7 +23,9 @@ DEEPEST_QUERY = 200
 
 
 @operation("data.sql")
-def sql(query: str, *, output: OutputPath | None = None, **tables: Dataset) -> DataFrame | Path:
+def sql(
+    query: str, *, output: OutputPath | None = None, overwrite: Overwrite = "replace", **tables: Dataset
+) -> DataFrame | Path:
     """Run one query over tables, in DuckDB's SQL (https://duckdb.org/docs/stable/sql/introduction).
 
     Parameters
@@ -32,6 +35,8 @@ def sql(query: str, *, output: OutputPath | None = None, **tables: Dataset) -> D
         extensions, no settings.
     output
         Write the result into this Parquet file.
+    overwrite
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
     **tables
         The tables, of any size, by the names they have in the query. A frame's index is no column.
 
@@ -54,6 +59,7 @@ def sql(query: str, *, output: OutputPath | None = None, **tables: Dataset) -> D
     [4, 5]
     """
     _check(query)
+    target = duck.destination(output, overwrite)
     data = {name: _without_index(Dataset.of(value)) for name, value in tables.items()}
     context.note("engine", "duckdb")
     with duck.opened_for_sql(data) as connection:
@@ -61,9 +67,9 @@ def sql(query: str, *, output: OutputPath | None = None, **tables: Dataset) -> D
         first = next(found, None)
         if first is None:
             schema = _described(connection, query)
-            return duck.collect([], schema, "query.parquet", output)
+            return duck.collect([], schema, "query.parquet", target)
         schema = _plain(first.schema)
-        return duck.collect(_converted(itertools.chain([first], found), schema), schema, "query.parquet", output)
+        return duck.collect(_converted(itertools.chain([first], found), schema), schema, "query.parquet", target)
 
 
 def _check(query: str) -> None:
