@@ -13,8 +13,10 @@ from workbench.operations import datasets, registry
 from workbench.operations.data import duck
 
 ARGUMENTS = {
+    "data.drop_duplicates": lambda data: ((data,), {}),
     "data.filter": lambda data: ((data, [("a", ">", 0)]), {}),
     "data.head": lambda data: ((data, 2), {}),
+    "data.merge": lambda data: ((data, pd.DataFrame({"a": [1, 2]})), {}),
     "data.select": lambda data: ((data, ["a"]), {}),
     "data.sort": lambda data: ((data, "a"), {}),
     "data.sql": lambda data: (("SELECT a FROM t ORDER BY a",), {"t": data}),

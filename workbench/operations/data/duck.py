@@ -181,6 +181,14 @@ def collect(
         return frame
 
 
+def handed(frame: DataFrame, name: str, output: Output) -> DataFrame | Path:
+    """Return what pandas has made, or write it into the file that was asked for."""
+    if output.path is None:
+        return frame
+    made = Dataset.of(frame)
+    return collect(made.batches(), made.schema, name, output)
+
+
 def restored(batch: Any, schema: Any) -> Any:
     """Return a batch with the names and types of a schema, where DuckDB has some of its own."""
     import pyarrow as pa

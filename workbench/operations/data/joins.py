@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
+from workbench.operations.context import Overwrite
+from workbench.operations.data import duck, large_joins
 from workbench.operations.data.columns import Columns, distinct, kind, refusing, room, single
+from workbench.operations.data.duck import destination
+from workbench.operations.datasets import Dataset, in_memory, too_large
 from workbench.operations.registry import operation
+from workbench.values.refs import OutputPath
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,8 +27,8 @@ SMALL = 1_000_000
 
 @operation("data.merge")
 def merge(
-    left: DataFrame,
-    right: DataFrame,
+    left: Dataset,
+    right: Dataset,
     how: Literal["inner", "left", "right", "outer", "cross"] = "inner",
     *,
     on: Columns | None = None,
@@ -33,13 +39,15 @@ def merge(
     suffixes: tuple[str, str] = ("_x", "_y"),
     sort: bool = False,
     max_rows: int | None = None,
-) -> DataFrame:
+    output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
+) -> DataFrame | Path:
     """Join two tables by the values of columns, as `pandas.merge` does.
 
     Parameters
     ----------
     left, right
-        Any tables.
+        Tables of any size. What doesn't fit in memory is joined on disk, but for `"cross"`, `indicator` and `sort`.
     how
         Which rows stay: of both, of the left one, of the right one, all; `"cross"` takes each with each.
     on
@@ -57,17 +65,24 @@ def merge(
     max_rows
         Rows the result may have where keys repeat on both sides. None for ten times the rows of both tables, a million
         at least: more is nearly always an accident.
+    output
+        Write the result into this Parquet file.
+    overwrite
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
 
     Returns
     -------
-    pandas.DataFrame
-        The joined rows, numbered from 0. Missing keys match each other, as in pandas.
+    pandas.DataFrame or pathlib.Path
+        The joined rows, numbered from 0; a Parquet file where `output` is given, or they don't fit in memory. Missing
+        keys match each other, as in pandas.
 
     Raises
     ------
     InvalidArguments
         If a column isn't known, the keys' types can't match, they repeat against `validate`, or the result would be
         too large: says how many rows it would have.
+    InputTooLarge
+        If the tables don't fit in memory, and what is asked for needs them there.
 
     Examples
     --------
@@ -77,9 +92,48 @@ def merge(
     >>> merge(flights, airlines, "left", on="carrier")["name"].tolist()
     ['United', nan]
     """
+    target = destination(output, overwrite)
+    one, other = Dataset.of(left), Dataset.of(right)
+    if how == "cross" or indicator or sort:
+        in_memory("data.merge with how='cross', indicator or sort", one, other)
+    elif too_large("duckdb", one, other, stream=target.path is not None):
+        left_keys, right_keys = _keys(one.blank, other.blank, on, left_on, right_on)
+        check_kinds(one.blank, other.blank, left_keys, right_keys)
+
+        def check(counts: large_joins.Counts) -> None:
+            _check_unique(counts, validate)
+            _check_growth(left_keys, how, counts.left + counts.right, counts.pairs, max_rows)
+
+        return large_joins.merge(one, other, how, left_keys, right_keys, suffixes, check, target)
+    joined = _merged(
+        one.frame(),
+        other.frame(),
+        how,
+        on,
+        left_on,
+        right_on,
+        max_rows,
+        validate=validate,
+        indicator=indicator,
+        suffixes=suffixes,
+        sort=sort,
+    )
+    return duck.handed(joined, f"{one.stem}.parquet", target)
+
+
+def _merged(
+    left: DataFrame,
+    right: DataFrame,
+    how: Literal["inner", "left", "right", "outer", "cross"],
+    on: Columns | None,
+    left_on: Columns | None,
+    right_on: Columns | None,
+    max_rows: int | None,
+    **options: Any,
+) -> DataFrame:
+    """Join two tables in memory."""
     distinct(left, "left")
     distinct(right, "right")
-    keys: dict[str, Any] = {}
     if how == "cross":
         if on is not None or left_on is not None or right_on is not None:
             raise InvalidArguments("how='cross' takes each row with each: it goes without on, left_on and right_on")
@@ -89,11 +143,14 @@ def merge(
     else:
         left_keys, right_keys = _keys(left, right, on, left_on, right_on)
         check_kinds(left, right, left_keys, right_keys)
-        rows = _check_growth(left, right, left_keys, right_keys, how, max_rows)
-        keys = {"on": left_keys} if left_keys == right_keys else {"left_on": left_keys, "right_on": right_keys}
+        with refusing("the keys can't be compared"):
+            repeated = left.duplicated(left_keys).any() and right.duplicated(right_keys).any()
+            pairs = _pairs(left, right, left_keys, right_keys) if repeated else None
+        rows = _check_growth(left_keys, how, len(left) + len(right), pairs, max_rows)
+        options |= {"on": left_keys} if left_keys == right_keys else {"left_on": left_keys, "right_on": right_keys}
     room(rows, left.shape[1] + right.shape[1], "Filter or group the tables first, or join by more columns")
     with refusing("the tables can't be joined"):
-        return left.merge(right, how=how, validate=validate, indicator=indicator, suffixes=suffixes, sort=sort, **keys)
+        return left.merge(right, how=how, **options)
 
 
 def _keys(
@@ -125,23 +182,47 @@ def check_kinds(left: DataFrame, right: DataFrame, left_keys: list[str], right_k
             )
 
 
-def _check_growth(
-    left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str], how: str, max_rows: int | None
-) -> int:
-    """Return how many rows a join has at most, or raise if keys that repeat on both sides make too many of them."""
-    both = len(left) + len(right)
-    with refusing("the keys can't be compared"):
-        repeated = left.duplicated(left_keys).any() and right.duplicated(right_keys).any()
-        rows = both
-        if repeated:
-            rows = _pairs(left, right, left_keys, right_keys) + (0 if how == "inner" else both)
+def _check_growth(keys: list[str], how: str, both: int, pairs: int | None, max_rows: int | None) -> int:
+    """Return how many rows a join has at most, or raise if keys that repeat on both sides make too many of them.
+
+    Parameters
+    ----------
+    keys
+        The left table's.
+    how
+        Which rows stay.
+    both
+        Rows of both tables together.
+    pairs
+        Rows that match, where keys repeat on both sides; None where they don't.
+    max_rows
+        How many are too many; None to go by `both`.
+    """
+    if pairs is None:
+        return both
+    rows = pairs + (0 if how == "inner" else both)
     allowed = max(SMALL, GROWTH * both) if max_rows is None else max_rows
-    if repeated and rows > allowed:
+    if rows > allowed:
         raise InvalidArguments(
-            f"the keys {', '.join(map(repr, left_keys))} repeat in both tables, so that the result would have about "
+            f"the keys {', '.join(map(repr, keys))} repeat in both tables, so that the result would have about "
             f"{rows:,} rows, more than {allowed:,}. Join by more columns, drop duplicates first, or raise max_rows"
         )
     return rows
+
+
+def _check_unique(counts: large_joins.Counts, validate: Validate | None) -> None:
+    """Raise where keys repeat on a side where they shouldn't."""
+    sides = {"left": counts.left_most, "right": counts.right_most}
+    for side, most in sides.items():
+        if most > 1 and side in _UNIQUE.get(validate or "", ()):
+            raise InvalidArguments(f"the tables can't be joined: the keys are not unique in {side}, against {validate}")
+
+
+_UNIQUE = {
+    **dict.fromkeys(("one_to_one", "1:1"), ("left", "right")),
+    **dict.fromkeys(("one_to_many", "1:m"), ("left",)),
+    **dict.fromkeys(("many_to_one", "m:1"), ("right",)),
+}
 
 
 def _pairs(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> int:

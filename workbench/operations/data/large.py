@@ -1,4 +1,4 @@
-"""Rows of tables larger than memory: filtered as they stream by, sorted and joined by DuckDB.
+"""Rows of tables larger than memory: filtered as they stream by, sorted by DuckDB.
 
 Each function does what the operation of its name does, and what pandas would: the same rows, types and order. What it
 returns is a DataFrame where that fits in memory, and a Parquet file where it doesn't (`duck.collect`).
@@ -6,7 +6,6 @@ returns is a DataFrame where that fits in memory, and a Parquet file where it do
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -110,67 +109,13 @@ def drop_duplicates(
 
     DuckDB finds which rows stay; then these are taken from the table as it streams by.
     """
+    refuse_nested(data, subset)
     group = ", ".join(duck.column(data, name) for name in subset)
     which = "max" if keep == "last" else "min"
     once = "HAVING count(*) = 1" if keep is False else ""
     query = f"SELECT {which}({duck.ROW}) FROM data GROUP BY {group} {once} ORDER BY 1"  # noqa: S608
     with duck.opened(data=data) as connection:
         return _streamed(data, lambda batches: _at(batches, duck.batches(connection, query)), output, ignore_index)
-
-
-def merge(
-    left: Dataset,
-    right: Dataset,
-    how: Literal["left", "right", "outer", "inner"],
-    left_on: list[str],
-    right_on: list[str],
-    suffixes: tuple[str, str],
-    output: Output,
-) -> DataFrame | Path:
-    """Join two tables as `pandas.merge` does: missing keys match each other, rows come in pandas's order."""
-    import pyarrow as pa
-
-    refuse_categories(left, left_on)
-    refuse_categories(right, right_on)
-    _check_comparable(left, right, left_on, right_on)
-    shared = {a for a, b in zip(left_on, right_on, strict=True) if a == b}
-    both = (set(left.schema.names) & set(right.schema.names)) - shared
-    fields, columns = [], []
-    for side, data, suffix in (("l", left, suffixes[0]), ("r", right, suffixes[1])):
-        for field in data.schema:
-            name = f"{side}.{duck.column(data, field.name)}"
-            if field.name in shared:
-                if side == "r":
-                    continue
-                name = f"coalesce({name}, r.{duck.column(right, field.name)})"
-            fields.append(field.with_name(field.name + suffix if field.name in both else field.name))
-            columns.append(name)
-    names = [field.name for field in fields]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InvalidArguments(f"suffixes: the columns {', '.join(twice)} would occur twice: give others")
-    pairs = [
-        (f"l.{duck.column(left, a)}", f"r.{duck.column(right, b)}") for a, b in zip(left_on, right_on, strict=True)
-    ]
-    on = " AND ".join(f"{a} IS NOT DISTINCT FROM {b}" for a, b in pairs)
-    # As pandas has it, missing times come first and all else that is missing last.
-    missing = ["FIRST" if pa.types.is_temporal(left.schema.field(a).type) else "LAST" for a in left_on]
-    order = {
-        "left": "l.row_, r.row_",
-        "inner": "l.row_, r.row_",
-        "right": "r.row_, l.row_",
-        "outer": ", ".join(
-            [
-                *(f"coalesce({a}, {b}) NULLS {last}" for (a, b), last in zip(pairs, missing, strict=True)),
-                "l.row_",
-                "r.row_",
-            ]
-        ),
-    }[how]
-    join = "FULL" if how == "outer" else how.upper()
-    query = f"SELECT {', '.join(columns)} FROM l {join} JOIN r ON {on} ORDER BY {order}"  # noqa: S608
-    with duck.opened(l=left, r=right) as connection:
-        schema = pa.schema(fields)
-        return duck.collect(duck.batches(connection, query), schema, f"{left.stem}.parquet", output)
 
 
 # --- shared -----------------------------------------------------------------------------------------
@@ -192,6 +137,15 @@ def refuse_categories(data: Dataset, columns: Iterable[str]) -> None:
                 f"column {name!r} is categorical, which isn't ordered in a table larger than memory: write it as text "
                 "(column.astype(str)) first"
             )
+
+
+def refuse_nested(data: Dataset, columns: Iterable[str]) -> None:
+    """Raise where values of a column aren't compared, as in pandas."""
+    import pyarrow as pa
+
+    for name in columns:
+        if pa.types.is_nested(type_ := data.schema.field(name).type):
+            raise InvalidArguments(f"the rows can't be compared: column {name!r} holds {type_}")
 
 
 def _streamed(
@@ -233,17 +187,3 @@ def _at(batches: Iterator[Any], numbers: Iterator[Any]) -> Iterator[Any]:
         here = np.searchsorted(waiting, rows[-1], side="right") if rows.size else 0
         yield batch.filter(pa.array(np.isin(rows, waiting[:here], assume_unique=True)))
         waiting = waiting[here:]
-
-
-def _check_comparable(left: Dataset, right: Dataset, left_on: list[str], right_on: list[str]) -> None:
-    import pyarrow as pa
-
-    def kind(data: Dataset, name: str) -> str:
-        type_ = data.schema.field(name).type
-        if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_):
-            return "numbers"
-        return "text" if pa.types.is_string(type_) or pa.types.is_large_string(type_) else str(type_)
-
-    for a, b in itertools.zip_longest(left_on, right_on):
-        if (one := kind(left, a)) != (other := kind(right, b)):
-            raise InvalidArguments(f"column {a!r} holds {one} and column {b!r} holds {other}, which match nowhere")

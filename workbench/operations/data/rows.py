@@ -111,24 +111,35 @@ def sample(
 
 @operation("data.drop_duplicates")
 def drop_duplicates(
-    data: DataFrame,
+    data: Dataset,
     subset: Columns | None = None,
     *,
     keep: Literal["first", "last", False] = "first",
     ignore_index: bool = False,
-) -> DataFrame:
+    output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
+) -> DataFrame | Path:
     """Keep one of rows that are equal, as `data.drop_duplicates` does.
 
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory is grouped on disk.
     subset
         The columns that are compared; None for all.
     keep
         Which one; `False` for none of them.
     ignore_index
         Number the rows from 0.
+    output
+        Write the result into this Parquet file.
+    overwrite
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
+
+    Returns
+    -------
+    pandas.DataFrame or pathlib.Path
+        The rows, in their order; a Parquet file where `output` is given, or they don't fit in memory.
 
     Raises
     ------
@@ -141,9 +152,15 @@ def drop_duplicates(
     >>> drop_duplicates(pd.DataFrame({"a": [1, 1, 2]}))["a"].tolist()
     [1, 2]
     """
-    compared = None if subset is None else known(data, subset)
+    target, data = destination(output, overwrite), Dataset.of(data)
+    if too_large("duckdb", data, stream=target.path is not None):
+        compared = list(data.blank.columns) if subset is None else known(data.blank, subset)
+        return large.drop_duplicates(data, compared, keep, ignore_index, target)
+    frame = data.frame()
     with refusing("the rows can't be compared"):
-        return data.drop_duplicates(compared, keep=keep, ignore_index=ignore_index)
+        return frame.drop_duplicates(
+            None if subset is None else known(frame, subset), keep=keep, ignore_index=ignore_index
+        )
 
 
 @operation("data.select")

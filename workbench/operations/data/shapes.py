@@ -6,23 +6,27 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
+from workbench.operations.data import large_summaries
 from workbench.operations.data.columns import Columns, distinct, kind, refusing, room, shown, single
 from workbench.operations.data.groups import check_aggregations
+from workbench.operations.datasets import Dataset, in_memory, too_large
 from workbench.operations.registry import operation
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+Aggfunc = str | list[str] | dict[str, str | list[str]]
 
 _NARROW = "Choose columns with fewer distinct values, or group them first (data.cut, data.groupby)"
 
 
 @operation("data.pivot_table")
 def pivot_table(
-    data: DataFrame,
+    data: Dataset,
     values: Columns,
     index: Columns,
     columns: Columns,
-    aggfunc: str | list[str] | dict[str, str | list[str]] = "mean",
+    aggfunc: Aggfunc = "mean",
     *,
     fill_value: int | float | str | None = None,
     margins: bool = False,
@@ -35,7 +39,8 @@ def pivot_table(
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory is grouped on disk, but for `margins`, `sort=False` and a dict
+        with lists.
     values
         The column, or columns, that are aggregated.
     index
@@ -64,6 +69,8 @@ def pivot_table(
     ------
     InvalidArguments
         If a column or a function isn't known or doesn't fit, or the result would be too large.
+    InputTooLarge
+        If the table doesn't fit in memory, and what is asked for needs it there.
 
     Examples
     --------
@@ -72,28 +79,66 @@ def pivot_table(
     >>> pivot_table(flights, "delay", "origin", "month").loc["JFK"].tolist()
     [4.0, 8.0]
     """
-    spread, down, across = single(data, values), single(data, index), single(data, columns)
-    functions: Any = aggfunc if isinstance(aggfunc, dict) else dict.fromkeys(spread, aggfunc)
-    check_aggregations(functions)
+    data = Dataset.of(data)
+    options: dict[str, Any] = {"dropna": dropna, "sort": sort, "fill_value": fill_value}
+    nested = isinstance(aggfunc, dict) and any(isinstance(each, list) for each in aggfunc.values())
+    if margins or nested or not sort:
+        in_memory("data.pivot_table with margins, sort=False or a dict with lists", data)
+    elif too_large("duckdb", data):
+        _check_pivot(data.blank, values, index, columns, aggfunc)
+        return _pivoted_on_disk(data, values, index, columns, aggfunc, options)
+    frame = data.frame()
+    _check_pivot(frame, values, index, columns, aggfunc)
+    return _pivoted(frame, values, index, columns, aggfunc, margins=margins, margins_name=margins_name, **options)
+
+
+def _check_pivot(data: DataFrame, values: Columns, index: Columns, columns: Columns, aggfunc: Aggfunc) -> None:
+    spread = single(data, values)
+    single(data, index)
+    single(data, columns)
+    check_aggregations(_by_column(spread, aggfunc))
     if isinstance(aggfunc, dict) and (other := [name for name in aggfunc if name not in spread]):
         raise InvalidArguments(f"aggfunc names {other[0]!r}, which isn't among values")
+
+
+def _by_column(values: Columns, aggfunc: Aggfunc) -> dict[str, Any]:
+    if isinstance(aggfunc, dict):
+        return dict(aggfunc)
+    return dict.fromkeys([values] if isinstance(values, str) else values, aggfunc)
+
+
+def _pivoted_on_disk(
+    data: Dataset, values: Columns, index: Columns, columns: Columns, aggfunc: Aggfunc, options: dict[str, Any]
+) -> DataFrame:
+    """Group on disk, and spread the groups, each of which is one row by then."""
+    import pandas as pd
+
+    keys = [*([index] if isinstance(index, str) else index), *([columns] if isinstance(columns, str) else columns)]
+    functions = _by_column(values, aggfunc)
+    agg: dict[str, Any] = {name: each if isinstance(each, list) else [each] for name, each in functions.items()}
+    groups = large_summaries.groupby(data, keys, agg, dropna=options["dropna"], sort=False)
+
+    def spread(chosen: dict[str, str]) -> DataFrame:
+        cells = groups[list(chosen.items())].set_axis(list(chosen), axis=1).reset_index()
+        return _pivoted(cells, values, index, columns, "first", **options)
+
+    if isinstance(aggfunc, list):
+        return pd.concat([spread(dict.fromkeys(functions, each)) for each in aggfunc], keys=aggfunc, axis=1)
+    return spread(functions)
+
+
+def _pivoted(
+    data: DataFrame, values: Columns, index: Columns, columns: Columns, aggfunc: Any, *, dropna: bool, **options: Any
+) -> DataFrame:
+    spread, down, across = single(data, values), single(data, index), single(data, columns)
+    functions = _by_column(spread, aggfunc)
     each = max(len(function) if isinstance(function, list) else 1 for function in functions.values())
     rows = _combinations(data, down) if dropna else _product(data, down)
     width = _combinations(data, across) if dropna else _product(data, across)
     room(rows, width * each * len(spread), _NARROW)
-    function: Any = aggfunc
     with refusing("the values can't be aggregated so"):
         pivoted: DataFrame = data.pivot_table(
-            values=values,
-            index=index,
-            columns=columns,
-            aggfunc=function,
-            fill_value=fill_value,
-            margins=margins,
-            margins_name=margins_name,
-            dropna=dropna,
-            observed=True,
-            sort=sort,
+            values=values, index=index, columns=columns, aggfunc=aggfunc, dropna=dropna, observed=True, **options
         )
     return pivoted
 

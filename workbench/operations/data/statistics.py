@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
+from workbench.operations.data import large_descriptions
 from workbench.operations.data.columns import Columns, distinct, new_name, numeric, refusing, shown, single
+from workbench.operations.data.large_descriptions import Interpolation
+from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Interpolation = Literal["linear", "lower", "higher", "midpoint", "nearest"]
-
 
 @operation("data.quantile")
 def quantile(
-    data: DataFrame,
+    data: Dataset,
     q: float | list[float] = 0.5,
     *,
     columns: Columns | None = None,
@@ -27,7 +28,7 @@ def quantile(
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory is sorted on disk, and so is exact all the same.
     q
         One or several, from 0 to 1.
     columns
@@ -54,8 +55,12 @@ def quantile(
     wanted = q if isinstance(q, list) else [q]
     if not wanted or not all(0 <= each <= 1 for each in wanted):
         raise InvalidArguments(f"q takes numbers from 0 to 1, got {q!r}")
+    data = Dataset.of(data)
+    if too_large("duckdb", data):
+        return large_descriptions.quantile(data, wanted, numeric(data.blank, columns), interpolation)
+    frame = data.frame()
     with refusing("the quantiles can't be computed"):
-        found: DataFrame = data[numeric(data, columns)].quantile(wanted, interpolation=interpolation)
+        found: DataFrame = frame[numeric(frame, columns)].quantile(wanted, interpolation=interpolation)
         return found
 
 
