@@ -13,6 +13,9 @@ from workbench.operations import datasets, registry
 from workbench.operations.data import duck
 
 ARGUMENTS = {
+    "data.dropna": lambda data: ((data,), {}),
+    "data.rename": lambda data: ((data, {"b": "c"}), {}),
+    "data.sample": lambda data: ((data, 2), {}),
     "data.drop_duplicates": lambda data: ((data,), {}),
     "data.filter": lambda data: ((data, [("a", ">", 0)]), {}),
     "data.head": lambda data: ((data, 2), {}),

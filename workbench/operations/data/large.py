@@ -15,6 +15,7 @@ from workbench.core.errors import InvalidArguments
 from workbench.operations import context
 from workbench.operations.data import duck
 from workbench.operations.data.duck import Output
+from workbench.operations.data.large_types import with_missing
 from workbench.operations.datasets import Dataset, retyped
 
 if TYPE_CHECKING:
@@ -51,6 +52,100 @@ def select(data: Dataset, columns: list[str], output: Output) -> DataFrame | Pat
 
     schema = pa.schema([data.schema.field(name) for name in columns])
     return retyped(lambda: duck.collect(data.batches(columns=columns), schema, f"{data.stem}.parquet", output), data)
+
+
+def rename(data: Dataset, renamed: DataFrame, output: Output) -> DataFrame | Path:
+    """Return the columns by other names: those of a frame without rows."""
+    import pyarrow as pa
+
+    names = dict(zip(data.blank.columns, renamed.columns, strict=True))
+    fields = [field.with_name(names.get(field.name, field.name)) for field in data.schema]
+    schema = pa.schema(fields, pa.Schema.from_pandas(renamed).metadata)
+    return retyped(lambda: duck.collect(data.batches(), schema, f"{data.stem}.parquet", output), data)
+
+
+def dropna(data: Dataset, subset: list[str], least: int, ignore_index: bool, output: Output) -> DataFrame | Path:
+    """Return the rows that have at least so many values in some columns."""
+    import pyarrow as pa
+
+    def kept(batch: Any) -> Any:
+        return pa.array(sum(~_missing(batch.column(name)) for name in subset) >= least)
+
+    return _streamed(data, lambda batches: (batch.filter(kept(batch)) for batch in batches), output, ignore_index)
+
+
+def numbers(data: Dataset, column: str | None) -> DataFrame:
+    """Return a frame of as many rows, numbered from 0, with this column only, or with none."""
+    import pandas as pd
+
+    def work() -> DataFrame:
+        parts = [batch.to_pandas(ignore_metadata=True) for batch in data.batches(columns=[column])] if column else []
+        rows = 0 if column else sum(batch.num_rows for batch in data.batches())
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(index=pd.RangeIndex(rows))
+
+    return retyped(work, data)
+
+
+def take(data: Dataset, places: Any, ignore_index: bool, output: Output) -> DataFrame | Path:
+    """Return the rows at these places, in their order; one may occur again."""
+    import numpy as np
+    import pyarrow as pa
+
+    wanted, order = np.unique(np.asarray(places, dtype="int64"), return_inverse=True)
+
+    def drawn(batches: Iterator[Any]) -> Iterator[Any]:
+        numbers = iter([pa.RecordBatch.from_arrays([pa.array(wanted)], names=[duck.ROW])])
+        found = list(_at(batches, numbers))
+        if found:
+            yield from pa.Table.from_batches(found).take(pa.array(order)).to_batches()
+
+    return _streamed(data, drawn, output, ignore_index)
+
+
+def missing(data: Dataset) -> list[dict[str, Any]]:
+    """Return of each column its `dtype`, its `rows`, how many of them are `missing`, and the `longest` gap."""
+    names = list(data.blank.columns)
+
+    def work() -> list[dict[str, Any]]:
+        gaps = [Gaps() for _ in names]
+        for batch in data.batches(columns=names):
+            for each, column in zip(gaps, batch.columns, strict=True):
+                each.add(_missing(column))
+        return [
+            {
+                "dtype": with_missing(dtype) if each.missing else dtype,
+                "rows": each.rows,
+                "missing": each.missing,
+                "longest": each.longest,
+            }
+            for dtype, each in zip(data.blank.dtypes, gaps, strict=True)
+        ]
+
+    return retyped(work, data)
+
+
+class Gaps:
+    """What is missing in a column that comes bit by bit."""
+
+    def __init__(self) -> None:
+        self.rows = self.missing = self.longest = self._open = 0
+
+    def add(self, missing: Any) -> None:
+        """Go on with rows of which an array tells whether each is missing."""
+        import numpy as np
+
+        if not len(missing):
+            return
+        there = np.flatnonzero(~missing)
+        self.rows += len(missing)
+        self.missing += len(missing) - len(there)
+        if not len(there):
+            self._open += len(missing)
+        else:
+            inside = np.diff(there).max(initial=1) - 1
+            self.longest = int(max(self.longest, self._open + there[0], inside))
+            self._open = int(len(missing) - there[-1] - 1)
+        self.longest = max(self.longest, self._open)
 
 
 def head(data: Dataset, n: int, output: Output) -> DataFrame | Path:
@@ -155,9 +250,32 @@ def _streamed(
     labels = None if ignore_index or has_index(data.schema) else duck.ROW
 
     def work() -> DataFrame | Path:
-        return duck.collect(through(_numbered(data.batches())), data.schema, f"{data.stem}.parquet", output, labels)
+        gaps: set[str] = set()
+        rows = _numbered(_watched(data.batches(), gaps))
+        found = duck.collect(through(rows), data.schema, f"{data.stem}.parquet", output, labels)
+        return found if isinstance(found, Path) else _as_with(found, gaps)
 
     return retyped(work, data)
+
+
+def _watched(batches: Iterator[Any], gaps: set[str]) -> Iterator[Any]:
+    """Pass batches on, and put the names of columns with missing values into `gaps`."""
+    for batch in batches:
+        gaps.update(field.name for field, column in zip(batch.schema, batch.columns, strict=True) if column.null_count)
+        yield batch
+
+
+def _as_with(frame: DataFrame, gaps: set[str]) -> DataFrame:
+    """Return a frame of some rows with the types that pandas has for all of them, missing ones included."""
+    changed = {name: with_missing(dtype) for name, dtype in frame.dtypes.items() if name in gaps}
+    return frame.astype({name: dtype for name, dtype in changed.items() if dtype != frame[name].dtype})
+
+
+def _missing(column: Any) -> Any:
+    """Tell, in an array, which values of an Arrow column are missing: what isn't a number is, as in pandas."""
+    import pyarrow.compute as pc
+
+    return pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
 
 
 def _numbered(batches: Iterator[Any]) -> Iterator[Any]:

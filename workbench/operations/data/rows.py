@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
@@ -54,7 +54,7 @@ def head(
 
 @operation("data.sample")
 def sample(
-    data: DataFrame,
+    data: Dataset,
     n: int | None = None,
     *,
     frac: float | None = None,
@@ -62,13 +62,15 @@ def sample(
     weights: str | None = None,
     random_state: int = 0,
     ignore_index: bool = False,
-) -> DataFrame:
+    output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
+) -> DataFrame | Path:
     """Draw rows at random, as `data.sample` does: the same ones each time it is asked.
 
     Parameters
     ----------
     data
-        Any table.
+        A table of any size, as long as the rows that are drawn fit in memory.
     n
         How many; None for one, or for `frac`.
     frac
@@ -81,6 +83,15 @@ def sample(
         The seed. Another one draws other rows.
     ignore_index
         Number the rows from 0.
+    output
+        Write the result into this Parquet file.
+    overwrite
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
+
+    Returns
+    -------
+    pandas.DataFrame or pathlib.Path
+        The rows, in the order they were drawn in; a Parquet file where `output` is given, or they don't fit in memory.
 
     Raises
     ------
@@ -97,15 +108,22 @@ def sample(
         raise InvalidArguments("sample takes either n or frac")
     if not 0 <= random_state < 2**32:
         raise InvalidArguments(f"random_state takes a whole number from 0 to {2**32 - 1}, got {random_state}")
-    room(n or int(len(data) * (frac or 0)), data.shape[1], "Draw fewer rows")
+    target, data = destination(output, overwrite), Dataset.of(data)
+    options: dict[str, Any] = {"frac": frac, "replace": replace, "random_state": random_state}
+    if too_large("pyarrow", data, stream=target.path is not None):
+        places = large.numbers(data, None if weights is None else numeric(data.blank, weights)[0])
+        room(n or int(len(places) * (frac or 0)), len(data.names), "Draw fewer rows")
+        with refusing("the rows can't be drawn"):
+            drawn = places.sample(n, weights=None if weights is None else places[weights], **options).index
+        return large.take(data, drawn, ignore_index, target)
+    frame = data.frame()
+    room(n or int(len(frame) * (frac or 0)), frame.shape[1], "Draw fewer rows")
     with refusing("the rows can't be drawn"):
-        return data.sample(
+        return frame.sample(
             n,
-            frac=frac,
-            replace=replace,
-            weights=None if weights is None else data[numeric(data, weights)[0]],
-            random_state=random_state,
+            weights=None if weights is None else frame[numeric(frame, weights)[0]],
             ignore_index=ignore_index,
+            **options,
         )
 
 

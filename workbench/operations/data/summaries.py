@@ -70,7 +70,9 @@ def _column_profile(column: Series[Any]) -> dict[str, Any]:
 def _top(column: Series[Any], counts: Series[int]) -> str:
     """Return the most frequent value, as text: of those that are as frequent, the first to occur."""
     most = counts.index[counts == counts.iloc[0]]
-    return large_descriptions.shown(most[0] if len(most) == 1 else column[column.isin(most)].iloc[0])
+    if len(most) == 1 or not (again := column.isin(most)).any():  # some objects aren't found again
+        return large_descriptions.shown(most[0])
+    return large_descriptions.shown(column[again].iloc[0])
 
 
 @operation("data.describe")
