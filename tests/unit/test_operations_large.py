@@ -181,7 +181,9 @@ def test_groups_have_the_same_aggregates(frame, by, dropna, sort, data, director
 
     found = large_summaries.groupby(written(frame, directory), by, agg, dropna=dropna, sort=sort)
 
-    assert_frame_equal(found, groups.groupby(frame, by, agg, dropna=dropna, sort=sort), rtol=1e-6, atol=1e-6)
+    expected = groups.groupby(frame, by, agg, dropna=dropna, sort=sort)
+    some = len(expected) > 0  # the skew of no groups at all has the column's own type in pandas
+    assert_frame_equal(found, expected, rtol=1e-6, atol=1e-6, check_dtype=some)
 
 
 def test_one_aggregate_for_each_column_makes_a_plain_header(directory: Path):
