@@ -13,7 +13,8 @@ from pandas.testing import assert_frame_equal
 from workbench.core.errors import InputNotFound, InvalidArguments, PathRefused
 from workbench.operations import context, datasets, registry, signature
 from workbench.operations.csvfiles import NULLS
-from workbench.operations.data import groups, rows
+from workbench.operations.data import groups
+from workbench.operations.data.filters import filter as filter_rows
 from workbench.operations.datasets import Dataset
 from workbench.values import arguments, codecs
 from workbench.values.files import Files
@@ -140,9 +141,9 @@ def test_a_large_filter_checks_its_types_before_it_reads(tmp_path: Path):
     path.write_text("k,x\n" + "a,1\nb,2\n" * 100_000)
     with context.attempt(tmp_path / "scratch", None, context.Attempt(memory_limit=1_000_000)):
         with pytest.raises(InvalidArguments, match="can't compare"):
-            rows.filter(str(path), [("x", ">", "a")])
+            filter_rows(str(path), [("x", ">", "a")])
         with pytest.raises(InvalidArguments, match=r"'kk'.*'k'"):
-            rows.filter(str(path), [("kk", "==", "a")])
-        found = rows.filter(str(path), [("x", ">", 1)])
+            filter_rows(str(path), [("kk", "==", "a")])
+        found = filter_rows(str(path), [("x", ">", 1)])
         assert isinstance(found, Path)  # a tenth of a megabyte is all that a frame may take up here
         assert pd.read_parquet(found)["x"].tolist() == [2] * 100_000

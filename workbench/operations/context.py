@@ -201,32 +201,48 @@ def write_file(name: str, output: Output, write: Callable[[Path], None]) -> Path
     StoreError
         If there is no `output`, and no room for the file in the attempt's directory.
     """
+    check_output(output)
     target = Path(output.path).expanduser() if output.path is not None else scratch_file(name)
+    place = contextlib.nullcontext() if output.path is not None else _on_the_stores_disk(target.parent)
+    overwrite = output.overwrite if output.path is not None else "replace"
+    with place, file_in_the_making(target, overwrite=overwrite) as part:
+        write(part)
+    return target
+
+
+def check_output(output: Output) -> None:
+    """Raise where `write_file` would refuse to write: for what works a long time before it does."""
+    if output.path is None:
+        return
+    target = Path(output.path).expanduser()
     if target.is_dir():
         raise InvalidArguments(f"output: {target} is a directory: name the file to write in it")
     if not target.parent.is_dir():
         raise InvalidArguments(f"output: the directory {target.parent} isn't there: make it first")
-    place = contextlib.nullcontext() if output.path is not None else _on_the_stores_disk(target.parent)
-    with (
-        place,
-        file_in_the_making(target, overwrite=output.overwrite if output.path is not None else "replace") as part,
-    ):
-        write(part)
-    return target
+    _check_overwrite(target, output.overwrite)
 
 
 @contextmanager
 def file_in_the_making(target: Path, *, overwrite: Overwrite = "replace") -> Iterator[Path]:
     """Yield a new, empty file beside a target, which takes its name at the end. As `write_file`, for a `with` block."""
-    if overwrite not in ("error", "replace"):
-        raise InvalidArguments(f"overwrite: takes 'error' or 'replace', got {overwrite!r}")
-    directory = _scratch.get()
-    task = directory.name if directory is not None else None
-    if overwrite == "error":
-        parts.check_absent(target, task)
+    _check_overwrite(target, overwrite)
+    task = _task()
     with parts.beside(target, task) as part:
         yield part
         parts.publish(part, target, task, replace=overwrite == "replace")
+
+
+def _check_overwrite(target: Path, overwrite: Overwrite) -> None:
+    if overwrite not in ("error", "replace"):
+        raise InvalidArguments(f"overwrite: takes 'error' or 'replace', got {overwrite!r}")
+    if overwrite == "error":
+        parts.check_absent(target, _task())
+
+
+def _task() -> str | None:
+    """Return whose attempt this is, as its directory is named."""
+    directory = _scratch.get()
+    return directory.name if directory is not None else None
 
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.core.errors import InputError, InvalidArguments
+from workbench.core.errors import InputError, InputTooLarge, InvalidArguments
 from workbench.operations import context, formats, reading, tabular
 from workbench.operations.columnar import parquet_writer
 from workbench.operations.tabular import Options, Reader, Source
@@ -133,6 +133,12 @@ class Dataset:
     def names(self) -> list[str]:
         """Its columns."""
         return list(self.schema.names if self._frame is None else self._frame.columns)
+
+    @property
+    def blank(self) -> DataFrame:
+        """A frame of its columns, their types and no rows: whole numbers and truth values as where none is missing."""
+        frame: DataFrame = self.schema.empty_table().to_pandas() if self._frame is None else self._frame.iloc[:0]
+        return frame
 
     # --- what it holds ------------------------------------------------------------------------------
 
@@ -263,10 +269,38 @@ def too_large(engine: str, *data: Dataset, stream: bool = False) -> bool:
         Whether it is to be that engine in any case.
     """
     large = not all(each.fits for each in data)
-    chosen = engine if large or stream else "pandas"
-    sizes = " and ".join(size_text(each.size) for each in data)
-    context.note("engine", f"{chosen}: about {sizes} as a DataFrame, of {size_text(limit())} of memory")
+    _note(engine if large or stream else "pandas", *data)
     return large or stream
+
+
+def in_memory(what: str, *data: Dataset) -> None:
+    """Note that pandas works on these, which needs all of them in memory; raise where that can't be.
+
+    Parameters
+    ----------
+    what
+        What needs them there.
+    data
+        What it works on.
+
+    Raises
+    ------
+    workbench.core.errors.InputTooLarge
+        If they take up more than there is.
+    """
+    size = sum(each.size for each in data)
+    if size > limit():
+        raise InputTooLarge(
+            f"{what} needs its table in memory, where it would take about {size_text(size)} of the "
+            f"{size_text(limit())} that the task may use. Select columns, filter or aggregate first (data.select, "
+            "data.filter, data.groupby), or give the worker a higher --memory-limit"
+        )
+    _note("pandas", *data)
+
+
+def _note(engine: str, *data: Dataset) -> None:
+    sizes = " and ".join(size_text(each.size) for each in data)
+    context.note("engine", f"{engine}: about {sizes} as a DataFrame, of {size_text(limit())} of memory")
 
 
 def retyped(work: Callable[[], R], *data: Dataset) -> R:

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.data import expressions
+from workbench.operations.context import Overwrite
+from workbench.operations.data import expressions, large
 from workbench.operations.data.columns import distinct, known, new_name, numeric, refusing, shown
+from workbench.operations.data.duck import destination
+from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
+from workbench.values.refs import OutputPath
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
 @operation("data.rename")
-def rename(data: DataFrame, columns: dict[str, str]) -> DataFrame:
+def rename(
+    data: Dataset, columns: dict[str, str], *, output: OutputPath | None = None, overwrite: Overwrite = "replace"
+) -> DataFrame | Path:
     """Rename columns.
 
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory streams by.
     columns
         New names by old ones.
+    output
+        Write the result into this Parquet file.
+    overwrite
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
 
     Returns
     -------
-    pandas.DataFrame
-        The table, its columns in the same order.
+    pandas.DataFrame or pathlib.Path
+        The table, its columns in the same order; a Parquet file where `output` is given, or it doesn't fit in memory.
 
     Raises
     ------
@@ -40,6 +51,13 @@ def rename(data: DataFrame, columns: dict[str, str]) -> DataFrame:
     >>> rename(pd.DataFrame({"dep_time": [517]}), {"dep_time": "departure"}).columns.tolist()
     ['departure']
     """
+    target, data = destination(output, overwrite), Dataset.of(data)
+    if too_large("pyarrow", data, stream=target.path is not None):
+        return large.rename(data, _renamed(data.blank, columns), target)
+    return _renamed(data.frame(), columns)
+
+
+def _renamed(data: DataFrame, columns: dict[str, str]) -> DataFrame:
     known(data, list(columns))
     renamed = data.rename(columns=columns)
     twice = renamed.columns[renamed.columns.duplicated()].unique()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.errors import InputError, InvalidArguments, StoreError
 from workbench.operations import context, datasets
 from workbench.operations.columnar import parquet_writer
-from workbench.operations.context import Output
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -118,6 +118,13 @@ def fetch(connection: Any, query: str) -> DataFrame:
         return frame
 
 
+def destination(output: str | None, overwrite: Overwrite) -> Output:
+    """Return where a result goes, if it may: what would be refused when it is written is refused before the work."""
+    target = Output(output, overwrite)
+    context.check_output(target)
+    return target
+
+
 def collect(
     found: Iterable[Any], schema: Any, name: str, output: Output, labels: str | None = None
 ) -> DataFrame | Path:
@@ -132,9 +139,9 @@ def collect(
     schema
         What their columns are to be, in order.
     name
-        The file's name where no `output` is given.
+        The file's name where none is asked for.
     output
-        Where to.
+        Where they go.
     labels
         A further column of the batches, which becomes the frame's index. A file has none.
     """
@@ -170,6 +177,14 @@ def collect(
         if labels is not None:
             frame.index = pq.read_table(numbers).column(0).to_pandas().rename(None).array
         return frame
+
+
+def handed(frame: DataFrame, name: str, output: Output) -> DataFrame | Path:
+    """Return what pandas has made, or write it into the file that was asked for."""
+    if output.path is None:
+        return frame
+    made = Dataset.of(frame)
+    return collect(made.batches(), made.schema, name, output)
 
 
 def restored(batch: Any, schema: Any) -> Any:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
+from workbench.operations.context import Overwrite
+from workbench.operations.data import duck, large
 from workbench.operations.data.columns import Columns, distinct, kind, known, numeric, refusing, single
+from workbench.operations.data.duck import destination
+from workbench.operations.datasets import Dataset, in_memory, too_large
 from workbench.operations.registry import operation
+from workbench.values.refs import OutputPath
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
 
 @operation("data.missing")
-def missing(data: DataFrame) -> DataFrame:
+def missing(data: Dataset) -> DataFrame:
     """Report for each column how many values are missing.
+
+    Parameters
+    ----------
+    data
+        A table of any size. What doesn't fit in memory streams by.
 
     Returns
     -------
@@ -30,29 +41,37 @@ def missing(data: DataFrame) -> DataFrame:
     """
     import pandas as pd
 
-    rows = []
+    data = Dataset.of(data)
+    found = large.missing(data) if too_large("pyarrow", data) else _gaps(data.frame())
+    rows = [
+        {
+            "dtype": str(each["dtype"]),
+            "count": each["rows"] - each["missing"],
+            "missing": each["missing"],
+            "share": each["missing"] / each["rows"] if each["rows"] else 0.0,
+            "longest_gap": each["longest"],
+        }
+        for each in found
+    ]
+    columns = ["dtype", "count", "missing", "share", "longest_gap"]
+    return pd.DataFrame(rows, index=pd.Index(data.blank.columns, name="column"), columns=columns)
+
+
+def _gaps(data: DataFrame) -> list[dict[str, Any]]:
+    """Return what `large.missing` does, of a frame."""
+    found = []
     for position in range(data.shape[1]):
-        gaps = data.iloc[:, position].isna()
-        count = int(gaps.sum())
-        rows.append(
+        gaps = large.Gaps()
+        gaps.add(data.iloc[:, position].isna().to_numpy(dtype=bool))
+        found.append(
             {
-                "dtype": str(data.dtypes.iloc[position]),
-                "count": len(data) - count,
-                "missing": count,
-                "share": count / len(data) if len(data) else 0.0,
-                "longest_gap": _longest(gaps),
+                "dtype": data.dtypes.iloc[position],
+                "rows": gaps.rows,
+                "missing": gaps.missing,
+                "longest": gaps.longest,
             }
         )
-    columns = ["dtype", "count", "missing", "share", "longest_gap"]
-    return pd.DataFrame(rows, index=pd.Index(data.columns, name="column"), columns=columns)
-
-
-def _longest(gaps: Series[bool]) -> int:
-    """Return the length of the longest run of True."""
-    import numpy as np
-
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], gaps.to_numpy(dtype=bool), [False])).astype("int8")))
-    return int((edges[1::2] - edges[::2]).max(initial=0))
+    return found
 
 
 @operation("data.fillna")
@@ -188,20 +207,22 @@ def interpolate(
 
 @operation("data.dropna")
 def dropna(
-    data: DataFrame,
+    data: Dataset,
     *,
     axis: Literal["index", "columns"] = "index",
     how: Literal["any", "all"] = "any",
     thresh: int | None = None,
     subset: Columns | None = None,
     ignore_index: bool = False,
-) -> DataFrame:
+    output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
+) -> DataFrame | Path:
     """Leave out rows, or columns, that hold missing values, as `data.dropna` does.
 
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. Rows of what doesn't fit in memory stream by; to leave out columns, it has to fit.
     axis
         `"index"` leaves out rows, `"columns"` columns.
     how
@@ -212,6 +233,15 @@ def dropna(
         For rows: look at these columns only.
     ignore_index
         Number the rows from 0.
+    output
+        Write the result into this Parquet file.
+    overwrite
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
+
+    Returns
+    -------
+    pandas.DataFrame or pathlib.Path
+        The rows, or columns, that are left; a Parquet file where `output` is given, or they don't fit in memory.
 
     Raises
     ------
@@ -226,9 +256,16 @@ def dropna(
     """
     if subset is not None and axis == "columns":
         raise InvalidArguments("subset names columns to look at, so that it goes with axis='index' only")
+    target, data = destination(output, overwrite), Dataset.of(data)
+    if axis == "columns":
+        in_memory("data.dropna with axis='columns'", data)
+    elif too_large("pyarrow", data, stream=target.path is not None):
+        looked_at = list(data.blank.columns) if subset is None else known(data.blank, subset)
+        least = thresh if thresh is not None else (len(looked_at) if how == "any" else 1)
+        return large.dropna(data, looked_at, least, ignore_index, target)
     options: dict[str, Any] = {"axis": axis, "ignore_index": ignore_index}
     options |= {"thresh": thresh} if thresh is not None else {"how": how}
+    frame = data.frame()
     if subset is not None:
-        options["subset"] = known(data, subset)
-    kept: DataFrame = data.dropna(**options)
-    return kept
+        options["subset"] = known(frame, subset)
+    return duck.handed(frame.dropna(**options), f"{data.stem}.parquet", target)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.context import Output, Overwrite
-from workbench.operations.data import large
+from workbench.operations.context import Overwrite
+from workbench.operations.data import duck, large_joins
 from workbench.operations.data.columns import Columns, distinct, kind, refusing, room, single
-from workbench.operations.datasets import Dataset, too_large
+from workbench.operations.data.duck import destination
+from workbench.operations.datasets import Dataset, in_memory, too_large
 from workbench.operations.registry import operation
 from workbench.values.refs import OutputPath
 
@@ -46,7 +47,7 @@ def merge(
     Parameters
     ----------
     left, right
-        Tables of any size. What doesn't fit in memory is joined on disk.
+        Tables of any size. What doesn't fit in memory is joined on disk, but for `"cross"`, `indicator` and `sort`.
     how
         Which rows stay: of both, of the left one, of the right one, all; `"cross"` takes each with each.
     on
@@ -67,7 +68,7 @@ def merge(
     output
         Write the result into this Parquet file.
     overwrite
-        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
 
     Returns
     -------
@@ -79,8 +80,9 @@ def merge(
     ------
     InvalidArguments
         If a column isn't known, the keys' types can't match, they repeat against `validate`, or the result would be
-        too large: says how many rows it would have. For `how="cross"`, `indicator` and `sort` with tables that don't
-        fit in memory.
+        too large: says how many rows it would have.
+    InputTooLarge
+        If the tables don't fit in memory, and what is asked for needs them there.
 
     Examples
     --------
@@ -90,60 +92,65 @@ def merge(
     >>> merge(flights, airlines, "left", on="carrier")["name"].tolist()
     ['United', nan]
     """
-    left, right = Dataset.of(left), Dataset.of(right)
-    if too_large("duckdb", left, right, stream=output is not None):
-        if how == "cross" or indicator or sort:
-            raise InvalidArguments(
-                "how='cross', indicator and sort are for tables that fit in memory, and for results without output: "
-                "filter or select first"
-            )
-        heads = [side.schema.empty_table().to_pandas() for side in (left, right)]
-        left_keys, right_keys = _keys(heads[0], heads[1], on, left_on, right_on)
-        check_kinds(heads[0], heads[1], left_keys, right_keys)
+    target = destination(output, overwrite)
+    one, other = Dataset.of(left), Dataset.of(right)
+    if how == "cross" or indicator or sort:
+        in_memory("data.merge with how='cross', indicator or sort", one, other)
+    elif too_large("duckdb", one, other, stream=target.path is not None):
+        left_keys, right_keys = _keys(one.blank, other.blank, on, left_on, right_on)
+        check_kinds(one.blank, other.blank, left_keys, right_keys)
 
-        def check(counted: large.Keys) -> None:
-            _check_unique(counted, validate)
-            _check_growth(counted, left_keys, how, max_rows)
+        def check(counts: large_joins.Counts) -> None:
+            _check_unique(counts, validate)
+            _check_growth(left_keys, how, counts.left + counts.right, counts.pairs, max_rows)
 
-        return large.merge(left, right, how, left_keys, right_keys, suffixes, Output(output, overwrite), check)
-    return _merged(
-        left.frame(),
-        right.frame(),
+        return large_joins.merge(one, other, how, left_keys, right_keys, suffixes, check, target)
+    joined = _merged(
+        one.frame(),
+        other.frame(),
         how,
-        (on, left_on, right_on),
+        on,
+        left_on,
+        right_on,
         max_rows,
         validate=validate,
         indicator=indicator,
         suffixes=suffixes,
         sort=sort,
     )
+    return duck.handed(joined, f"{one.stem}.parquet", target)
 
 
 def _merged(
     left: DataFrame,
     right: DataFrame,
     how: Literal["inner", "left", "right", "outer", "cross"],
-    by: tuple[Columns | None, Columns | None, Columns | None],
+    on: Columns | None,
+    left_on: Columns | None,
+    right_on: Columns | None,
     max_rows: int | None,
     **options: Any,
 ) -> DataFrame:
+    """Join two tables in memory."""
     distinct(left, "left")
     distinct(right, "right")
-    keys: dict[str, Any] = {}
     if how == "cross":
-        if by != (None, None, None):
+        if on is not None or left_on is not None or right_on is not None:
             raise InvalidArguments("how='cross' takes each row with each: it goes without on, left_on and right_on")
         rows = len(left) * len(right)
         if max_rows is not None and rows > max_rows:
             raise InvalidArguments(f"the result would have {rows:,} rows, more than max_rows={max_rows:,}")
     else:
-        left_keys, right_keys = _keys(left, right, *by)
+        left_keys, right_keys = _keys(left, right, on, left_on, right_on)
         check_kinds(left, right, left_keys, right_keys)
-        rows = _check_growth(_counted(left, right, left_keys, right_keys), left_keys, how, max_rows)
-        keys = {"on": left_keys} if left_keys == right_keys else {"left_on": left_keys, "right_on": right_keys}
+        with refusing("the keys can't be compared"):
+            repeated = left.duplicated(left_keys).any() and right.duplicated(right_keys).any()
+            pairs = _pairs(left, right, left_keys, right_keys) if repeated else None
+        rows = _check_growth(left_keys, how, len(left) + len(right), pairs, max_rows)
+        options |= {"on": left_keys} if left_keys == right_keys else {"left_on": left_keys, "right_on": right_keys}
     room(rows, left.shape[1] + right.shape[1], "Filter or group the tables first, or join by more columns")
     with refusing("the tables can't be joined"):
-        return left.merge(right, how=how, **options, **keys)
+        return left.merge(right, how=how, **options)
 
 
 def _keys(
@@ -175,38 +182,27 @@ def check_kinds(left: DataFrame, right: DataFrame, left_keys: list[str], right_k
             )
 
 
-def _counted(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> large.Keys:
-    with refusing("the keys can't be compared"):
-        repeats = bool(left.duplicated(left_keys).any()), bool(right.duplicated(right_keys).any())
-        pairs = _pairs(left, right, left_keys, right_keys) if all(repeats) else 0.0
-    return large.Keys(len(left) + len(right), *repeats, pairs)
+def _check_growth(keys: list[str], how: str, both: int, pairs: int | None, max_rows: int | None) -> int:
+    """Return how many rows a join has at most, or raise if keys that repeat on both sides make too many of them.
 
-
-def _check_unique(counted: large.Keys, validate: Validate | None) -> None:
-    """Refuse keys that repeat on a side where they shouldn't, as pandas does."""
-    left, right = _UNIQUE.get(validate or "", (False, False))
-    for side, repeats in (("left", left and counted.left_repeats), ("right", right and counted.right_repeats)):
-        if repeats:
-            raise InvalidArguments(
-                f"the tables can't be joined: validate={validate!r}, but keys repeat in the {side} one"
-            )
-
-
-_UNIQUE = {
-    **dict.fromkeys(("one_to_one", "1:1"), (True, True)),
-    **dict.fromkeys(("one_to_many", "1:m"), (True, False)),
-    **dict.fromkeys(("many_to_one", "m:1"), (False, True)),
-}
-
-
-def _check_growth(counted: large.Keys, keys: list[str], how: str, max_rows: int | None) -> int:
-    """Return how many rows a join has at most, or raise if keys that repeat on both sides make too many of them."""
-    repeated = counted.left_repeats and counted.right_repeats
-    rows = counted.rows
-    if repeated:
-        rows = int(counted.pairs) + (0 if how == "inner" else counted.rows)
-    allowed = max(SMALL, GROWTH * counted.rows) if max_rows is None else max_rows
-    if repeated and rows > allowed:
+    Parameters
+    ----------
+    keys
+        The left table's.
+    how
+        Which rows stay.
+    both
+        Rows of both tables together.
+    pairs
+        Rows that match, where keys repeat on both sides; None where they don't.
+    max_rows
+        How many are too many; None to go by `both`.
+    """
+    if pairs is None:
+        return both
+    rows = pairs + (0 if how == "inner" else both)
+    allowed = max(SMALL, GROWTH * both) if max_rows is None else max_rows
+    if rows > allowed:
         raise InvalidArguments(
             f"the keys {', '.join(map(repr, keys))} repeat in both tables, so that the result would have about "
             f"{rows:,} rows, more than {allowed:,}. Join by more columns, drop duplicates first, or raise max_rows"
@@ -214,7 +210,22 @@ def _check_growth(counted: large.Keys, keys: list[str], how: str, max_rows: int 
     return rows
 
 
-def _pairs(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> float:
+def _check_unique(counts: large_joins.Counts, validate: Validate | None) -> None:
+    """Raise where keys repeat on a side where they shouldn't."""
+    sides = {"left": counts.left_most, "right": counts.right_most}
+    for side, most in sides.items():
+        if most > 1 and side in _UNIQUE.get(validate or "", ()):
+            raise InvalidArguments(f"the tables can't be joined: the keys are not unique in {side}, against {validate}")
+
+
+_UNIQUE = {
+    **dict.fromkeys(("one_to_one", "1:1"), ("left", "right")),
+    **dict.fromkeys(("one_to_many", "1:m"), ("left",)),
+    **dict.fromkeys(("many_to_one", "m:1"), ("right",)),
+}
+
+
+def _pairs(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: list[str]) -> int:
     """Count the rows of an inner join from how often each key occurs, which takes a row for each key only."""
 
     def counts(data: DataFrame, keys: list[str], name: str) -> Any:
@@ -223,7 +234,7 @@ def _pairs(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: 
 
     on = [*range(len(left_keys))]
     pairs = counts(left, left_keys, "left").merge(counts(right, right_keys, "right"), on=on)
-    return float((pairs["left"].astype("float64") * pairs["right"]).sum())
+    return int((pairs["left"].astype("float64") * pairs["right"]).sum())
 
 
 @operation("data.concat")

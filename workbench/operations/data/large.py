@@ -1,4 +1,4 @@
-"""Rows of tables larger than memory: filtered as they stream by, sorted and joined by DuckDB.
+"""Rows of tables larger than memory: filtered as they stream by, sorted by DuckDB.
 
 Each function does what the operation of its name does, and what pandas would: the same rows, types and order. What it
 returns is a DataFrame where that fits in memory, and a Parquet file where it doesn't (`duck.collect`).
@@ -6,16 +6,16 @@ returns is a DataFrame where that fits in memory, and a Parquet file where it do
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context
 from workbench.operations.context import Output
 from workbench.operations.data import duck
+from workbench.operations.data.large_types import with_missing
 from workbench.operations.datasets import Dataset, retyped
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def filter(  # noqa: A001 - as the operation
     columns
         What it needs to see of them.
     output
-        Where to write the result.
+        Where the result goes.
     """
     import pyarrow as pa
 
@@ -52,6 +52,100 @@ def select(data: Dataset, columns: list[str], output: Output) -> DataFrame | Pat
 
     schema = pa.schema([data.schema.field(name) for name in columns])
     return retyped(lambda: duck.collect(data.batches(columns=columns), schema, f"{data.stem}.parquet", output), data)
+
+
+def rename(data: Dataset, renamed: DataFrame, output: Output) -> DataFrame | Path:
+    """Return the columns by other names: those of a frame without rows."""
+    import pyarrow as pa
+
+    names = dict(zip(data.blank.columns, renamed.columns, strict=True))
+    fields = [field.with_name(names.get(field.name, field.name)) for field in data.schema]
+    schema = pa.schema(fields, pa.Schema.from_pandas(renamed).metadata)
+    return retyped(lambda: duck.collect(data.batches(), schema, f"{data.stem}.parquet", output), data)
+
+
+def dropna(data: Dataset, subset: list[str], least: int, ignore_index: bool, output: Output) -> DataFrame | Path:
+    """Return the rows that have at least so many values in some columns."""
+    import pyarrow as pa
+
+    def kept(batch: Any) -> Any:
+        return pa.array(sum(~_missing(batch.column(name)) for name in subset) >= least)
+
+    return _streamed(data, lambda batches: (batch.filter(kept(batch)) for batch in batches), output, ignore_index)
+
+
+def numbers(data: Dataset, column: str | None) -> DataFrame:
+    """Return a frame of as many rows, numbered from 0, with this column only, or with none."""
+    import pandas as pd
+
+    def work() -> DataFrame:
+        parts = [batch.to_pandas(ignore_metadata=True) for batch in data.batches(columns=[column])] if column else []
+        rows = 0 if column else sum(batch.num_rows for batch in data.batches())
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(index=pd.RangeIndex(rows))
+
+    return retyped(work, data)
+
+
+def take(data: Dataset, places: Any, ignore_index: bool, output: Output) -> DataFrame | Path:
+    """Return the rows at these places, in their order; one may occur again."""
+    import numpy as np
+    import pyarrow as pa
+
+    wanted, order = np.unique(np.asarray(places, dtype="int64"), return_inverse=True)
+
+    def drawn(batches: Iterator[Any]) -> Iterator[Any]:
+        numbers = iter([pa.RecordBatch.from_arrays([pa.array(wanted)], names=[duck.ROW])])
+        found = list(_at(batches, numbers))
+        if found:
+            yield from pa.Table.from_batches(found).take(pa.array(order)).to_batches()
+
+    return _streamed(data, drawn, output, ignore_index)
+
+
+def missing(data: Dataset) -> list[dict[str, Any]]:
+    """Return of each column its `dtype`, its `rows`, how many of them are `missing`, and the `longest` gap."""
+    names = list(data.blank.columns)
+
+    def work() -> list[dict[str, Any]]:
+        gaps = [Gaps() for _ in names]
+        for batch in data.batches(columns=names):
+            for each, column in zip(gaps, batch.columns, strict=True):
+                each.add(_missing(column))
+        return [
+            {
+                "dtype": with_missing(dtype) if each.missing else dtype,
+                "rows": each.rows,
+                "missing": each.missing,
+                "longest": each.longest,
+            }
+            for dtype, each in zip(data.blank.dtypes, gaps, strict=True)
+        ]
+
+    return retyped(work, data)
+
+
+class Gaps:
+    """What is missing in a column that comes bit by bit."""
+
+    def __init__(self) -> None:
+        self.rows = self.missing = self.longest = self._open = 0
+
+    def add(self, missing: Any) -> None:
+        """Go on with rows of which an array tells whether each is missing."""
+        import numpy as np
+
+        if not len(missing):
+            return
+        there = np.flatnonzero(~missing)
+        self.rows += len(missing)
+        self.missing += len(missing) - len(there)
+        if not len(there):
+            self._open += len(missing)
+        else:
+            inside = np.diff(there).max(initial=1) - 1
+            self.longest = int(max(self.longest, self._open + there[0], inside))
+            self._open = int(len(missing) - there[-1] - 1)
+        self.longest = max(self.longest, self._open)
 
 
 def head(data: Dataset, n: int, output: Output) -> DataFrame | Path:
@@ -110,11 +204,7 @@ def drop_duplicates(
 
     DuckDB finds which rows stay; then these are taken from the table as it streams by.
     """
-    import pyarrow as pa
-
-    for name in subset:
-        if pa.types.is_nested(type_ := data.schema.field(name).type):
-            raise InvalidArguments(f"the rows can't be compared: column {name!r} holds {type_}")
+    refuse_nested(data, subset)
     group = ", ".join(duck.column(data, name) for name in subset)
     which = "max" if keep == "last" else "min"
     once = "HAVING count(*) = 1" if keep is False else ""
@@ -123,111 +213,13 @@ def drop_duplicates(
         return _streamed(data, lambda batches: _at(batches, duck.batches(connection, query)), output, ignore_index)
 
 
-class Keys(NamedTuple):
-    """How often the keys of a join occur."""
-
-    rows: int  # of both tables together
-    left_repeats: bool  # one occurs twice there
-    right_repeats: bool
-    pairs: float  # rows of the inner join
-
-
-def merge(
-    left: Dataset,
-    right: Dataset,
-    how: Literal["left", "right", "outer", "inner"],
-    left_on: list[str],
-    right_on: list[str],
-    suffixes: tuple[str, str],
-    output: Output,
-    check: Callable[[Keys], object] = lambda keys: None,
-) -> DataFrame | Path:
-    """Join two tables as `pandas.merge` does: missing keys match each other, rows come in pandas's order.
-
-    `check` is told how often the keys occur, and raises where they shouldn't.
-    """
-    import pyarrow as pa
-
-    refuse_categories(left, left_on)
-    refuse_categories(right, right_on)
-    _check_comparable(left, right, left_on, right_on)
-    shared = {a for a, b in zip(left_on, right_on, strict=True) if a == b}
-    both = (set(columns_of(left)) & set(columns_of(right))) - shared
-    fields, columns = [], []
-    for side, data, suffix in (("l", left, suffixes[0]), ("r", right, suffixes[1])):
-        for field in map(data.schema.field, columns_of(data)):
-            name = f"{side}.{duck.column(data, field.name)}"
-            if field.name in shared:
-                if side == "r":
-                    continue
-                name = f"coalesce({name}, r.{duck.column(right, field.name)})"
-            fields.append(field.with_name(field.name + suffix if field.name in both else field.name))
-            columns.append(name)
-    names = [field.name for field in fields]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InvalidArguments(f"suffixes: the columns {', '.join(twice)} would occur twice: give others")
-    pairs = [
-        (f"l.{duck.column(left, a)}", f"r.{duck.column(right, b)}") for a, b in zip(left_on, right_on, strict=True)
-    ]
-    on = " AND ".join(f"{a} IS NOT DISTINCT FROM {b}" for a, b in pairs)
-    # As pandas has it, missing times come first and all else that is missing last.
-    missing = ["FIRST" if pa.types.is_temporal(left.schema.field(a).type) else "LAST" for a in left_on]
-    order = {
-        "left": "l.row_, r.row_",
-        "inner": "l.row_, r.row_",
-        "right": "r.row_, l.row_",
-        "outer": ", ".join(
-            [
-                *(f"coalesce({a}, {b}) NULLS {last}" for (a, b), last in zip(pairs, missing, strict=True)),
-                "l.row_",
-                "r.row_",
-            ]
-        ),
-    }[how]
-    join = "FULL" if how == "outer" else how.upper()
-    query = f"SELECT {', '.join(columns)} FROM l {join} JOIN r ON {on} ORDER BY {order}"  # noqa: S608
-    with duck.opened(l=left, r=right) as connection:
-        check(_counted(connection, left, right, left_on, right_on))
-        schema = pa.schema(fields)
-        return duck.collect(duck.batches(connection, query), schema, f"{left.stem}.parquet", output)
-
-
-def _counted(connection: Any, left: Dataset, right: Dataset, left_on: list[str], right_on: list[str]) -> Keys:
-    def groups(view: str, data: Dataset, names: list[str]) -> str:
-        keys = ", ".join(f"{duck.column(data, name)} AS k{place}" for place, name in enumerate(names))
-        return f"(SELECT {keys}, count(*) AS n FROM {view} GROUP BY ALL)"  # noqa: S608
-
-    one, other = groups("l", left, left_on), groups("r", right, right_on)
-    (sides,) = duck.run(
-        connection,
-        f"SELECT (SELECT sum(n) FROM {one}), (SELECT max(n) FROM {one}), "  # noqa: S608
-        f"(SELECT sum(n) FROM {other}), (SELECT max(n) FROM {other})",
-    )
-    rows_left, most_left, rows_right, most_right = (int(each or 0) for each in sides)
-    on = " AND ".join(f"a.k{place} IS NOT DISTINCT FROM b.k{place}" for place in range(len(left_on)))
-    pairs = 0.0
-    if most_left > 1 and most_right > 1:
-        query = f"SELECT sum(a.n::DOUBLE * b.n) FROM {one} a JOIN {other} b ON {on}"  # noqa: S608
-        pairs = float(duck.run(connection, query)[0][0] or 0)
-    return Keys(rows_left + rows_right, most_left > 1, most_right > 1, pairs)
-
-
 # --- shared -----------------------------------------------------------------------------------------
 
 
 def has_index(schema: Any) -> bool:
     """Tell whether some of the columns are a frame's index, so that rows have labels of their own."""
-    return bool(_index_of(schema))
-
-
-def columns_of(data: Dataset) -> list[str]:
-    """Return the names of the columns that aren't a frame's index."""
-    index = _index_of(data.schema)
-    return [name for name in data.schema.names if name not in index]
-
-
-def _index_of(schema: Any) -> list[str]:
-    return [each for each in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(each, str)]
+    metadata = schema.pandas_metadata or {}
+    return any(isinstance(each, str) for each in metadata.get("index_columns", ()))
 
 
 def refuse_categories(data: Dataset, columns: Iterable[str]) -> None:
@@ -242,6 +234,15 @@ def refuse_categories(data: Dataset, columns: Iterable[str]) -> None:
             )
 
 
+def refuse_nested(data: Dataset, columns: Iterable[str]) -> None:
+    """Raise where values of a column aren't compared, as in pandas."""
+    import pyarrow as pa
+
+    for name in columns:
+        if pa.types.is_nested(type_ := data.schema.field(name).type):
+            raise InvalidArguments(f"the rows can't be compared: column {name!r} holds {type_}")
+
+
 def _streamed(
     data: Dataset, through: Callable[[Iterator[Any]], Iterator[Any]], output: Output, ignore_index: bool = False
 ) -> DataFrame | Path:
@@ -249,9 +250,32 @@ def _streamed(
     labels = None if ignore_index or has_index(data.schema) else duck.ROW
 
     def work() -> DataFrame | Path:
-        return duck.collect(through(_numbered(data.batches())), data.schema, f"{data.stem}.parquet", output, labels)
+        gaps: set[str] = set()
+        rows = _numbered(_watched(data.batches(), gaps))
+        found = duck.collect(through(rows), data.schema, f"{data.stem}.parquet", output, labels)
+        return found if isinstance(found, Path) else _as_with(found, gaps)
 
     return retyped(work, data)
+
+
+def _watched(batches: Iterator[Any], gaps: set[str]) -> Iterator[Any]:
+    """Pass batches on, and put the names of columns with missing values into `gaps`."""
+    for batch in batches:
+        gaps.update(field.name for field, column in zip(batch.schema, batch.columns, strict=True) if column.null_count)
+        yield batch
+
+
+def _as_with(frame: DataFrame, gaps: set[str]) -> DataFrame:
+    """Return a frame of some rows with the types that pandas has for all of them, missing ones included."""
+    changed = {name: with_missing(dtype) for name, dtype in frame.dtypes.items() if name in gaps}
+    return frame.astype({name: dtype for name, dtype in changed.items() if dtype != frame[name].dtype})
+
+
+def _missing(column: Any) -> Any:
+    """Tell, in an array, which values of an Arrow column are missing: what isn't a number is, as in pandas."""
+    import pyarrow.compute as pc
+
+    return pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
 
 
 def _numbered(batches: Iterator[Any]) -> Iterator[Any]:
@@ -281,17 +305,3 @@ def _at(batches: Iterator[Any], numbers: Iterator[Any]) -> Iterator[Any]:
         here = np.searchsorted(waiting, rows[-1], side="right") if rows.size else 0
         yield batch.filter(pa.array(np.isin(rows, waiting[:here], assume_unique=True)))
         waiting = waiting[here:]
-
-
-def _check_comparable(left: Dataset, right: Dataset, left_on: list[str], right_on: list[str]) -> None:
-    import pyarrow as pa
-
-    def kind(data: Dataset, name: str) -> str:
-        type_ = data.schema.field(name).type
-        if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_):
-            return "numbers"
-        return "text" if pa.types.is_string(type_) or pa.types.is_large_string(type_) else str(type_)
-
-    for a, b in itertools.zip_longest(left_on, right_on):
-        if (one := kind(left, a)) != (other := kind(right, b)):
-            raise InvalidArguments(f"column {a!r} holds {one} and column {b!r} holds {other}, which match nowhere")

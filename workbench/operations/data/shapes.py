@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.data import large_summaries
-from workbench.operations.data.columns import NARROW, Columns, distinct, kind, refusing, room, shown, single
+from workbench.operations.data.columns import Columns, distinct, kind, refusing, room, shown, single
 from workbench.operations.data.groups import check_aggregations
-from workbench.operations.datasets import Dataset, too_large
+from workbench.operations.datasets import Dataset, in_memory, too_large
 from workbench.operations.registry import operation
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+Aggfunc = str | list[str] | dict[str, str | list[str]]
+
+_NARROW = "Choose columns with fewer distinct values, or group them first (data.cut, data.groupby)"
 
 
 @operation("data.pivot_table")
@@ -22,7 +26,7 @@ def pivot_table(
     values: Columns,
     index: Columns,
     columns: Columns,
-    aggfunc: str | list[str] | dict[str, str | list[str]] = "mean",
+    aggfunc: Aggfunc = "mean",
     *,
     fill_value: int | float | str | None = None,
     margins: bool = False,
@@ -35,7 +39,8 @@ def pivot_table(
     Parameters
     ----------
     data
-        A table of any size. What doesn't fit in memory is grouped on disk.
+        A table of any size. What doesn't fit in memory is grouped on disk, but for `margins`, `sort=False` and a dict
+        with lists.
     values
         The column, or columns, that are aggregated.
     index
@@ -63,8 +68,9 @@ def pivot_table(
     Raises
     ------
     InvalidArguments
-        If a column or a function isn't known or doesn't fit, or the result would be too large. For several functions
-        of a column, `margins`, `dropna=False` and `sort=False` with a table that doesn't fit in memory.
+        If a column or a function isn't known or doesn't fit, or the result would be too large.
+    InputTooLarge
+        If the table doesn't fit in memory, and what is asked for needs it there.
 
     Examples
     --------
@@ -74,38 +80,65 @@ def pivot_table(
     [4.0, 8.0]
     """
     data = Dataset.of(data)
-    large = too_large("duckdb", data)
-    frame: DataFrame = data.schema.empty_table().to_pandas() if large else data.frame()
-    spread, down, across = single(frame, values), single(frame, index), single(frame, columns)
-    functions: Any = aggfunc if isinstance(aggfunc, dict) else dict.fromkeys(spread, aggfunc)
-    check_aggregations(functions)
+    options: dict[str, Any] = {"dropna": dropna, "sort": sort, "fill_value": fill_value}
+    nested = isinstance(aggfunc, dict) and any(isinstance(each, list) for each in aggfunc.values())
+    if margins or nested or not sort:
+        in_memory("data.pivot_table with margins, sort=False or a dict with lists", data)
+    elif too_large("duckdb", data):
+        _check_pivot(data.blank, values, index, columns, aggfunc)
+        return _pivoted_on_disk(data, values, index, columns, aggfunc, options)
+    frame = data.frame()
+    _check_pivot(frame, values, index, columns, aggfunc)
+    return _pivoted(frame, values, index, columns, aggfunc, margins=margins, margins_name=margins_name, **options)
+
+
+def _check_pivot(data: DataFrame, values: Columns, index: Columns, columns: Columns, aggfunc: Aggfunc) -> None:
+    spread = single(data, values)
+    single(data, index)
+    single(data, columns)
+    check_aggregations(_by_column(spread, aggfunc))
     if isinstance(aggfunc, dict) and (other := [name for name in aggfunc if name not in spread]):
         raise InvalidArguments(f"aggfunc names {other[0]!r}, which isn't among values")
-    if large:
-        plain = all(isinstance(function, str) for function in functions.values())
-        if margins or not (plain and dropna and sort):
-            raise InvalidArguments(
-                "several functions of a column, margins, dropna=False and sort=False are for tables that fit in "
-                "memory: filter or select first"
-            )
-        return large_summaries.pivot_table(data, values, down, across, functions, fill_value)
+
+
+def _by_column(values: Columns, aggfunc: Aggfunc) -> dict[str, Any]:
+    if isinstance(aggfunc, dict):
+        return dict(aggfunc)
+    return dict.fromkeys([values] if isinstance(values, str) else values, aggfunc)
+
+
+def _pivoted_on_disk(
+    data: Dataset, values: Columns, index: Columns, columns: Columns, aggfunc: Aggfunc, options: dict[str, Any]
+) -> DataFrame:
+    """Group on disk, and spread the groups, each of which is one row by then."""
+    import pandas as pd
+
+    keys = [*([index] if isinstance(index, str) else index), *([columns] if isinstance(columns, str) else columns)]
+    functions = _by_column(values, aggfunc)
+    agg: dict[str, Any] = {name: each if isinstance(each, list) else [each] for name, each in functions.items()}
+    groups = large_summaries.groupby(data, keys, agg, dropna=options["dropna"], sort=False)
+
+    def spread(chosen: dict[str, str]) -> DataFrame:
+        cells = groups[list(chosen.items())].set_axis(list(chosen), axis=1).reset_index()
+        return _pivoted(cells, values, index, columns, "first", **options)
+
+    if isinstance(aggfunc, list):
+        return pd.concat([spread(dict.fromkeys(functions, each)) for each in aggfunc], keys=aggfunc, axis=1)
+    return spread(functions)
+
+
+def _pivoted(
+    data: DataFrame, values: Columns, index: Columns, columns: Columns, aggfunc: Any, *, dropna: bool, **options: Any
+) -> DataFrame:
+    spread, down, across = single(data, values), single(data, index), single(data, columns)
+    functions = _by_column(spread, aggfunc)
     each = max(len(function) if isinstance(function, list) else 1 for function in functions.values())
-    rows = _combinations(frame, down) if dropna else _product(frame, down)
-    width = _combinations(frame, across) if dropna else _product(frame, across)
-    room(rows, width * each * len(spread), NARROW)
-    function: Any = aggfunc
+    rows = _combinations(data, down) if dropna else _product(data, down)
+    width = _combinations(data, across) if dropna else _product(data, across)
+    room(rows, width * each * len(spread), _NARROW)
     with refusing("the values can't be aggregated so"):
-        pivoted: DataFrame = frame.pivot_table(
-            values=values,
-            index=index,
-            columns=columns,
-            aggfunc=function,
-            fill_value=fill_value,
-            margins=margins,
-            margins_name=margins_name,
-            dropna=dropna,
-            observed=True,
-            sort=sort,
+        pivoted: DataFrame = data.pivot_table(
+            values=values, index=index, columns=columns, aggfunc=aggfunc, dropna=dropna, observed=True, **options
         )
     return pivoted
 
@@ -239,7 +272,7 @@ def crosstab(
         raise InvalidArguments(f"{next(iter(set(down) & set(across)))!r} is among both index and columns")
     cells: Any = None if values is None else data[single(data, values)[0]]
     count = _combinations if dropna else _product
-    room(count(data, down), count(data, across), NARROW)
+    room(count(data, down), count(data, across), _NARROW)
     with refusing("the values can't be counted so"):
         table: DataFrame = pd.crosstab(
             [data[name] for name in down],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context
-from workbench.operations.context import Output, Overwrite
+from workbench.operations.context import Overwrite
 from workbench.operations.data import duck
 from workbench.operations.datasets import Dataset
 from workbench.operations.registry import operation
@@ -36,7 +36,7 @@ def sql(
     output
         Write the result into this Parquet file.
     overwrite
-        What happens where `output` is there already: `replace` it in one step, or refuse (`error`).
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
     **tables
         The tables, of any size, by the names they have in the query. A frame's index is no column.
 
@@ -59,6 +59,7 @@ def sql(
     [4, 5]
     """
     _check(query)
+    target = duck.destination(output, overwrite)
     data = {name: _without_index(Dataset.of(value)) for name, value in tables.items()}
     context.note("engine", "duckdb")
     with duck.opened_for_sql(data) as connection:
@@ -66,11 +67,9 @@ def sql(
         first = next(found, None)
         if first is None:
             schema = _described(connection, query)
-            return duck.collect([], schema, "query.parquet", Output(output, overwrite))
+            return duck.collect([], schema, "query.parquet", target)
         schema = _plain(first.schema)
-        return duck.collect(
-            _converted(itertools.chain([first], found), schema), schema, "query.parquet", Output(output, overwrite)
-        )
+        return duck.collect(_converted(itertools.chain([first], found), schema), schema, "query.parquet", target)
 
 
 def _check(query: str) -> None:

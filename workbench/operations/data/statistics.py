@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.data import large_summaries
+from workbench.operations.data import large_descriptions
 from workbench.operations.data.columns import Columns, distinct, new_name, numeric, refusing, shown, single
-from workbench.operations.data.large_summaries import Interpolation
+from workbench.operations.data.large_descriptions import Interpolation
 from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
 
@@ -28,7 +28,7 @@ def quantile(
     Parameters
     ----------
     data
-        A table of any size. What doesn't fit in memory is sorted on disk: the quantiles are exact.
+        A table of any size. What doesn't fit in memory is sorted on disk, and so is exact all the same.
     q
         One or several, from 0 to 1.
     columns
@@ -57,9 +57,7 @@ def quantile(
         raise InvalidArguments(f"q takes numbers from 0 to 1, got {q!r}")
     data = Dataset.of(data)
     if too_large("duckdb", data):
-        return large_summaries.quantile(
-            data, wanted, numeric(data.schema.empty_table().to_pandas(), columns), interpolation
-        )
+        return large_descriptions.quantile(data, wanted, numeric(data.blank, columns), interpolation)
     frame = data.frame()
     with refusing("the quantiles can't be computed"):
         found: DataFrame = frame[numeric(frame, columns)].quantile(wanted, interpolation=interpolation)

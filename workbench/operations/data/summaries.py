@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.data import large_summaries
+from workbench.operations.data import large_descriptions
 from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
 
@@ -26,8 +26,8 @@ def profile(data: Dataset) -> DataFrame:
     -------
     pandas.DataFrame
         One row per column, named by it: `dtype`, `count` (values that aren't missing), `missing`, `unique` (None for a
-        column of lists or dicts), `top` (the most frequent value, as text) and `freq` (how often it occurs); for
-        numbers also `mean`, `std`, `min`, `25%`, `50%`, `75%` and `max`, as floats.
+        column of lists or dicts), `top` (the most frequent value, as text; of several, the first to occur) and
+        `freq` (how often it occurs); for numbers also `mean`, `std`, `min`, `25%`, `50%`, `75%` and `max`, as floats.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def profile(data: Dataset) -> DataFrame:
     if not data.names:
         raise InvalidArguments("data has no columns to describe")
     if too_large("duckdb", data):
-        return large_summaries.profile(data)
+        return large_descriptions.profile(data)
     frame = data.frame()
     rows = [_column_profile(frame.iloc[:, position]) for position in range(frame.shape[1])]
     return pd.DataFrame(rows, index=pd.Index(frame.columns, name="column"))
@@ -58,12 +58,21 @@ def _column_profile(column: Series[Any]) -> dict[str, Any]:
     except TypeError:  # unhashable values
         row |= {"unique": None, "top": None, "freq": None}
     else:
-        row["unique"] = len(counts)
-        row["top"], row["freq"] = (str(counts.index[0]), int(counts.iloc[0])) if len(counts) else (None, None)
+        row |= {"unique": len(counts), "top": None, "freq": None}
+        if len(counts):
+            row |= {"top": _top(column, counts), "freq": int(counts.iloc[0])}
     numeric = is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype) and column.dtype.kind != "c"
     with np.errstate(invalid="ignore"):  # the spread of infinite values is none
         described: Any = column.astype("float64").describe() if numeric else {}
     return row | {name: described.get(name) for name in ("mean", "std", "min", "25%", "50%", "75%", "max")}
+
+
+def _top(column: Series[Any], counts: Series[int]) -> str:
+    """Return the most frequent value, as text: of those that are as frequent, the first to occur."""
+    most = counts.index[counts == counts.iloc[0]]
+    if len(most) == 1 or not (again := column.isin(most)).any():  # some objects aren't found again
+        return large_descriptions.shown(most[0])
+    return large_descriptions.shown(column[again].iloc[0])
 
 
 @operation("data.describe")
@@ -90,7 +99,7 @@ def describe(data: Dataset, *, include: Literal["all"] | None = None) -> DataFra
     """
     data = Dataset.of(data)
     if too_large("duckdb", data):
-        return large_summaries.describe(data, include=include)
+        return large_descriptions.describe(data, include=include)
     frame = data.frame()
     try:
         return frame.describe(include=include)

@@ -1,0 +1,68 @@
+"""The types that columns larger than memory would have in pandas, and what can be computed of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.core.errors import InvalidArguments
+from workbench.operations.data import duck
+from workbench.operations.data.duck import column
+from workbench.operations.datasets import Dataset
+
+_NUMBERS = frozenset({"mean", "median", "prod", "sem", "skew", "std", "sum", "var", "any", "all"})
+
+
+def dtypes(connection: Any, data: Dataset, names: list[str]) -> dict[str, Any]:
+    """Return the types that columns would have in pandas: numbers and truth values have others if some are missing."""
+    import numpy as np
+
+    plain = data.schema.empty_table().to_pandas().reset_index().dtypes
+    counts = ", ".join(f"count(*) - count({column(data, name)})" for name in names)
+    missing = duck.run(connection, f"SELECT {counts} FROM data")[0]  # noqa: S608
+    found = {}
+    for name, none in zip(names, missing, strict=True):
+        dtype = plain.get(name, np.dtype(object))
+        found[name] = with_missing(dtype) if none else dtype
+    return found
+
+
+def with_missing(dtype: Any) -> Any:
+    """Return the type that a column has in pandas if some of its values are missing."""
+    import numpy as np
+
+    if isinstance(dtype, np.dtype) and dtype.kind in "iub":
+        return np.dtype("float64") if dtype.kind in "iu" else np.dtype(object)
+    return dtype
+
+
+def as_pandas(series: Any, data: Dataset, name: str, dtype: Any) -> Any:
+    """Return values of a column with the type that it has in pandas."""
+    if dtype is None or series.dtype == dtype:
+        return series
+    if getattr(dtype, "kind", "O") == "m" and series.dtype.kind in "if":  # DuckDB gives spans of time as numbers
+        unit = data.schema.field(name).type.unit
+        return series.astype("int64").astype(f"timedelta64[{unit}]").astype(dtype)
+    return series.astype(dtype)
+
+
+def check_fits(data: Dataset, name: str, function: str) -> None:
+    """Raise if an aggregation doesn't fit a column's type."""
+    import pyarrow as pa
+
+    type_ = data.schema.field(name).type
+    if pa.types.is_nested(type_) and function not in ("count", "size", "first", "last"):
+        raise InvalidArguments(f"{function!r} doesn't fit column {name!r}, which holds {type_}")
+    numeric = pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_)
+    if function in _NUMBERS and not (numeric or pa.types.is_null(type_)):
+        raise InvalidArguments(
+            f"an aggregation doesn't fit its column's type: {function!r} takes numbers, column {name!r} holds {type_}"
+        )
+    if pa.types.is_dictionary(type_) and function in ("min", "max"):
+        raise InvalidArguments(f"{function!r} of the categorical column {name!r} isn't known in a table this large")
+
+
+def is_number(type_: Any) -> bool:
+    """Tell whether an Arrow type is one of numbers."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_))
