@@ -19,11 +19,11 @@ setup: ## Install RabbitMQ (if none is found) and the package with its notebook,
 
 .PHONY: setup-test
 setup-test:
-	@scripts/setup notebook,samples,test postgresql
+	@scripts/setup notebook,samples,test postgresql chromium nginx
 
 .PHONY: setup-faults
 setup-faults:
-	@scripts/setup notebook,samples,test postgresql faketime netns
+	@scripts/setup notebook,samples,test postgresql chromium nginx faketime netns
 
 .PHONY: setup-lint
 setup-lint:

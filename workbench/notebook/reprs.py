@@ -149,6 +149,15 @@ def _file(ref: FileRef) -> str:
     return facts + _preview(ref)
 
 
+def preview_of(value: Any) -> str:
+    """Return a result's beginning as HTML, escaped: a picture, the head of a table, a text, a file's facts."""
+    from workbench.values.refs import FileRef
+
+    if isinstance(value, FileRef):
+        return _file(value)
+    return f"<pre>{html.escape(repr(value)[:4000])}</pre>"
+
+
 def _preview(ref: FileRef) -> str:
     """Return the file's beginning, where that is to be had at once: showing a cell's result must not download it."""
     if not ref.at_hand or ((ref.size or 0) > _SHOWN and ref.name.lower().endswith(_WHOLE)):
