@@ -13,6 +13,7 @@ from workbench.client import bridge, cancel, dead, questions
 from workbench.client.cancel import TIMEOUT as CANCEL_TIMEOUT
 from workbench.client.cancel import Cancellation
 from workbench.client.handle import TaskHandle
+from workbench.client.live import Live
 from workbench.client.outcomes import Waiting
 from workbench.client.producer import Producer
 from workbench.client.targets import One, Targets, ids_of, is_one
@@ -309,6 +310,11 @@ class Client(Producer):
     async def workbench(self) -> Workbench:
         """Ask who is there: the workers, and what they can do."""
         return await self._ask(rpc.GetWorkbench(), rpc.Workbench)
+
+    @functools.cached_property
+    def live(self) -> Live:
+        """What a live view asks: changes, searches, queues and failures; and to retry, discard and drain."""
+        return Live(self.engine)
 
     # --- used by handles --------------------------------------------------------------------------
 
