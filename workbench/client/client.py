@@ -15,6 +15,7 @@ from workbench.client.cancel import TIMEOUT as CANCEL_TIMEOUT
 from workbench.client.cancel import Cancellation
 from workbench.client.engine import Engine
 from workbench.client.handle import TaskHandle
+from workbench.client.live import Live
 from workbench.client.outcomes import Waiting
 from workbench.client.producer import Producer
 from workbench.client.screen import Screen
@@ -351,6 +352,11 @@ class Client(Producer):
         if (shown := self._screens.pop(self.engine, None)) is not None:
             shown.close()
         super().close()
+
+    @functools.cached_property
+    def live(self) -> Live:
+        """What a live view asks: changes, searches, queues and failures; and to retry, discard and drain."""
+        return Live(self.engine)
 
     # --- used by handles --------------------------------------------------------------------------
 

@@ -161,6 +161,8 @@ class Answers:
                     workers=tuple(await self._ask(self._database.workers, now=utcnow())),
                     version=importlib.metadata.version("workbench"),
                 )
+            case _:
+                raise WorkbenchError(f"this tracker doesn't answer {type(request).__name__}")
 
     async def _outcomes(self, task_ids: Sequence[str], timeout: float) -> rpc.Outcomes:
         loop = asyncio.get_running_loop()

@@ -72,12 +72,14 @@ def fold_worker(known: WorkerRecord | None, event: WorkerEvent) -> WorkerRecord:
                 load=event.load,
                 running=event.running,
                 clock_skew=event.clock_skew,
+                cpu=event.cpu,
+                draining=event.draining,
                 online=True,
                 last_heartbeat_at=event.at,
             )
         case WorkerOffline():
             after = msgspec.structs.replace(
-                known or _unannounced(event), busy=0, running=(), online=False, last_heartbeat_at=event.at
+                known or _unannounced(event), busy=0, cpu=0.0, running=(), online=False, last_heartbeat_at=event.at
             )
     return known if known == after else after
 
@@ -98,6 +100,8 @@ def _announced(known: WorkerRecord | None, event: WorkerOnline) -> WorkerRecord:
         load=known.load if known and same else 0.0,
         running=known.running if known and same else (),
         clock_skew=known.clock_skew if known and same else 0.0,
+        cpu=known.cpu if known and same else 0.0,
+        draining=known.draining if known and same else False,
         online=True,
         started_at=known.started_at if known and same else event.at,
         last_heartbeat_at=event.at,

@@ -86,7 +86,9 @@ class Herald:
         if self._announced:
             self._tell("worker.offline", WorkerOffline(worker=self._worker, at=self._clock.stamp()))
 
-    def beat(self, running: Iterable[TaskStarted], *, memory: int, done: int) -> None:
+    def beat(
+        self, running: Iterable[TaskStarted], *, memory: int, cpu: float, done: int, draining: bool = False
+    ) -> None:
         """Tell that the worker lives, and what it runs."""
         if self._publisher.connection.state is not ConnectionState.OPEN:
             return  # old heartbeats are no news, and would pile up
@@ -102,6 +104,8 @@ class Herald:
                 worker=self._worker,
                 busy=len(running),
                 memory=memory,
+                cpu=cpu,
+                draining=draining,
                 done=done,
                 slots=self._slots,
                 load=os.getloadavg()[0],

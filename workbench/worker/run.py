@@ -63,8 +63,8 @@ async def _run(settings: Settings, options: Options) -> None:
 
 
 async def _until_over(worker: Worker, options: Options, began: float, stopping: asyncio.Future[Any]) -> None:
-    """Wait for a signal, for the end of the worker's time, or until it has had nothing to do for long enough."""
-    while not stopping.done():
+    """Wait for a signal or an order, for the end of its time, or until it has had nothing to do for long enough."""
+    while not stopping.done() and not worker.draining:
         ran = time.monotonic() - began
         if options.max_runtime is not None and ran >= options.max_runtime:
             logger.info("it has run for %.0f s: taking no more tasks", ran)
