@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 from workbench.client.client import Client
+from workbench.core.rpc import Retried
 from workbench.dashboard.look import plural
 
 REASON = "from the dashboard"
@@ -21,6 +22,27 @@ async def cancel(client: Client, data: Mapping[str, str]) -> str:
         return f"Task {told[0].task_id}: {told[0].sentence}."
     ends = Counter(each.state.value if each.state is not None else "unknown" for each in told)
     return f"{plural(len(told), 'task')}: {', '.join(f'{number} {end}' for end, number in ends.items())}."
+
+
+async def retry(client: Client, data: Mapping[str, str]) -> str:
+    """Send a task again that has ended otherwise than well."""
+    return _retried(await client.live.retry(data["tasks"].split()))
+
+
+async def retry_group(client: Client, data: Mapping[str, str]) -> str:
+    """Send all tasks of a group of failures again."""
+    return _retried(await client.live.retry_group(data["group"]))
+
+
+async def discard_group(client: Client, data: Mapping[str, str]) -> str:
+    """Take a group of failures off the list."""
+    return f"{plural(await client.live.discard_group(data['group']), 'task')} taken off the list; they stay on record."
+
+
+async def drain(client: Client, data: Mapping[str, str]) -> str:
+    """Have a worker end what it runs, and stop."""
+    running = await client.live.drain(data["worker"])
+    return f"{data['worker']} takes nothing new, and stops when the {plural(running, 'task')} it runs have ended."
 
 
 async def replay(client: Client, data: Mapping[str, str]) -> str:
@@ -45,4 +67,13 @@ async def purge_all(client: Client, data: Mapping[str, str]) -> str:
     return f"{plural(await client.purge_dead(all=True), 'dead letter')} removed."
 
 
-ACTIONS: dict[str, Action] = {action.__name__: action for action in (cancel, replay, replay_all, purge, purge_all)}
+def _retried(told: Retried) -> str:
+    sent = f"{plural(len(told.sent), 'task')} sent again"
+    if not told.refused:
+        return f"{sent}."
+    why = next(iter(told.refused.values()))
+    return f"{sent}, {len(told.refused):,} refused: {why}."
+
+
+_ALL = (cancel, retry, retry_group, discard_group, drain, replay, replay_all, purge, purge_all)
+ACTIONS: dict[str, Action] = {action.__name__: action for action in _ALL}

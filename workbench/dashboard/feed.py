@@ -14,9 +14,8 @@ from typing import ClassVar
 
 from workbench.client.client import Client
 from workbench.core.errors import BrokerUnavailable, WorkbenchError
-from workbench.core.messages import utcnow
 from workbench.core.settings import Settings
-from workbench.dashboard.model import Model, Picture
+from workbench.dashboard.model import KEPT, Model, Picture
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +23,7 @@ EVERY = 1.0
 """Seconds from one question to the next."""
 AGAIN = 2.0
 """Seconds after which a broker that couldn't be reached is tried again."""
+QUEUES_EVERY = 2.0
 CONNECT_TIMEOUT = 5.0
 
 
@@ -37,6 +37,7 @@ class Feed:
         self._model = Model()
         self._client: Client | None = None
         self._settings: Settings | None = None
+        self._queues_at = -QUEUES_EVERY
         self._closed = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="workbench feed", daemon=True)
         self._thread.start()
@@ -93,10 +94,14 @@ class Feed:
     async def _turn(self) -> None:
         try:
             client = await self._connected()
-            stats, facts = await client.stats(), await client.workbench()
-            self._model.take(stats, facts, address=self._address, now=utcnow())
+            told = await client.live.changes(self._model.mark, seconds=KEPT)
+            queues = None
+            if self.now() - self._queues_at >= QUEUES_EVERY:
+                self._queues_at = self.now()
+                queues = await client.live.queues()
+            self._model.take(told, queues, address=self._address)
         except WorkbenchError as error:
-            self._model.miss(error, address=self._address, now=utcnow())
+            self._model.miss(error, address=self._address)
         except Exception:
             logger.exception("the dashboard could not take in what the tracker told")
 

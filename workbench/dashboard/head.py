@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workbench.dashboard.look import Html, ago, button, esc, sign
+from workbench.dashboard.look import Html, ago, button, count, esc, sign
 
 if TYPE_CHECKING:
     from workbench.dashboard.model import Picture
@@ -30,7 +30,7 @@ def parts(
     """Return what the top says now."""
     return {
         "where": _where(picture, read_only),
-        "views": _views(views, current.name if current is not None else ""),
+        "views": _views(picture, views, current.name if current is not None else ""),
         "trouble": _trouble(picture),
         "toast": toast or "",
     }
@@ -55,12 +55,19 @@ def _where(picture: Picture, read_only: bool) -> str:
     return "".join(told)
 
 
-def _views(views: list[tuple[str, str]], current: str) -> str:
+def _views(picture: Picture, views: list[tuple[str, str]], current: str) -> str:
+    counts = {"failures": picture.states.get("failed", 0), "dead": picture.dead, "workers": _online(picture)}
     links = []
     for name, title in views:
         here = " aria-current='page'" if name == current else ""
-        links.append(f"<a href='#/{name}'{here}>{esc(title)}</a>")
+        number = counts.get(name, 0)
+        counted = f"<span class='count'>{count(number)}</span>" if number else ""
+        links.append(f"<a href='#/{name}'{here}>{esc(title)}{counted}</a>")
     return "".join(links)
+
+
+def _online(picture: Picture) -> int:
+    return sum(1 for worker in picture.workers if worker.online)
 
 
 def _trouble(picture: Picture) -> str:

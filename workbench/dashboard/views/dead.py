@@ -10,6 +10,7 @@ from workbench.dashboard.look import Html, button, clip, empty, plural, table, t
 from workbench.dashboard.views.base import View
 
 if TYPE_CHECKING:
+    from workbench.dashboard.model import Picture
     from workbench.dashboard.page import Page
 
 MOST = 200
@@ -24,6 +25,7 @@ class Dead(View):
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
+        self._known = page.feed.picture.dead
         self._panel = self.board(
             "<section class='card'><div class='head'><h2>Dead letters</h2><span class='tell grow' data-part='told'>"
             "</span><span class='row' data-part='all'></span></div><div data-part='body'></div></section>",
@@ -36,6 +38,11 @@ class Dead(View):
 
     def open(self, rest: str) -> None:
         self._ask()
+
+    def show(self, picture: Picture) -> None:
+        if picture.dead != self._known:
+            self._known = picture.dead
+            self._ask()
 
     def acted(self) -> None:
         self._ask()
@@ -55,11 +62,9 @@ class Dead(View):
             words = "What can't be delivered, done or recorded comes here, and can be sent again."
             self._panel.write(told="", all=refresh, body=empty("No dead letters", words))
             return
-        told = (
-            f"Showing the oldest {len(letters):,}; there may be more."
-            if len(letters) == MOST
-            else plural(len(letters), "letter")
-        )
+        told = plural(len(letters), "letter")
+        if len(letters) == MOST:
+            told = f"Showing the oldest {told} of {max(self._known, MOST):,}."
         self._panel.write(told=told, all=refresh + self._for_all(), body=self._table(letters))
 
     def _for_all(self) -> Html:

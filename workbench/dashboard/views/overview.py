@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import panel as pn
 from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Range1d
 
 from workbench.dashboard import figures
 from workbench.dashboard.frames import framed, stacked
 from workbench.dashboard.look import Html, ago, card, count, facts, link, meter, plural, rate, seconds, state
-from workbench.dashboard.model import KEPT
+from workbench.dashboard.model import RATES
+from workbench.dashboard.series import Quantiles
 from workbench.dashboard.views.base import View
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from workbench.dashboard.page import Page
 
 TILES = ("queued", "running", "retrying", "succeeded", "failed", "cancelled")
-SHOWN = 300.0  # seconds of the small chart
+SHOWN = 300  # seconds of the small chart
 
 
 class Overview(View):
@@ -29,7 +31,6 @@ class Overview(View):
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
-        self._at = 0.0
         self._source = ColumnDataSource(data={"at": [], "in": [], "out": []})
         self._range = Range1d(start=0, end=1)
         self.plot = figures.chart(190, "tasks per second", x_range=self._range, y_range=DataRange1d(start=0))
@@ -66,19 +67,20 @@ class Overview(View):
     def show(self, picture: Picture) -> None:
         self.top.write(tiles=_tiles(picture))
         self.middle.write(told=_told(picture))
-        self.bottom.write(cards=_broker(picture) + _tracker(picture) + _workers(picture))
-        new = [pace for pace in picture.paces if pace.at > self._at]
-        if new:
-            self._at = new[-1].at
-            self._source.stream(
-                {
-                    "at": [pace.at * 1000 for pace in new],
-                    "in": [pace.arriving for pace in new],
-                    "out": [pace.ending for pace in new],
-                },
-                rollover=KEPT,
-            )
-        end = picture.at.timestamp() * 1000
+        self.bottom.write(
+            cards=_latency("Waiting on a queue", picture.lately.waiting, "No task has started in the last 5 minutes.")
+            + _latency("Running", picture.lately.running, "No task has ended in the last 5 minutes.")
+            + _workers(picture)
+            + _broker(picture)
+            + _tracker(picture)
+        )
+        drawn = picture.lines(None, SHOWN, SHOWN)
+        self._source.data = {
+            "at": np.array(drawn.at) * 1000,
+            "in": np.array(drawn.submitted),
+            "out": np.array(drawn.ended),
+        }
+        end = int(picture.at.timestamp()) * 1000
         self._range.update(start=end - SHOWN * 1000, end=end)
 
 
@@ -97,28 +99,51 @@ def _told(picture: Picture) -> str:
     others = [
         f"{count(picture.states.get(name, 0))} {name}" for name in ("scheduled", "expired") if picture.states.get(name)
     ]
+    coming, going = picture.rates.submitted / RATES, picture.rates.ended / RATES
     return (
-        f"Over the last 10 s {rate(picture.pace.arriving)} came in and {rate(picture.pace.ending)} ended; "
+        f"Over the last {RATES} s {rate(coming)} came in and {rate(going)} ended; "
         f"{plural(picture.recorded, 'task')} recorded in all{', ' + ', '.join(others) if others else ''}."
     )
 
 
+def _latency(title: str, values: Quantiles | None, nothing: str) -> Html:
+    if values is None:
+        return card(title, Html(f"<p class='faint'>{nothing}</p>"))
+    rows = zip(("half within (p50)", "95 of 100 (p95)", "99 of 100 (p99)"), values, strict=True)
+    return card(title, facts((name, seconds(value)) for name, value in rows), "last 5 minutes")
+
+
 def _broker(picture: Picture) -> Html:
-    reached = picture.health.kind != "bad"
-    condition = state("good", "reached") if reached else state("bad", picture.health.word)
-    return card("Broker", facts((("address", picture.address), ("condition", condition))))
+    if picture.health.kind == "bad":
+        condition = state("bad", "blocked" if picture.blocked else picture.health.word)
+    else:
+        condition = state("good", "well, no alarm")
+    waiting = sum(queue.ready or 0 for queue in picture.queues if queue.kind == "tasks")
+    return card(
+        "Broker",
+        facts(
+            (
+                ("address", picture.address),
+                ("condition", condition),
+                ("on task queues", link("queues", count(waiting))),
+                ("dead letters", link("dead", count(picture.dead))),
+            )
+        ),
+    )
 
 
 def _tracker(picture: Picture) -> Html:
     if not picture.known:
         return card("Tracker", state("warn", "no answer yet"))
+    lag = f"{seconds(picture.lag)}, {plural(picture.pending, 'message')} to record"
     return card(
         "Tracker",
         facts(
             (
                 ("name", picture.tracker),
                 ("last event", ago(picture.last_event_at, picture.at)),
-                ("up for", seconds((picture.at - picture.tracker_started_at).total_seconds())),
+                ("lag", lag),
+                ("up for", seconds((picture.at - picture.started_at).total_seconds())),
             )
         ),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.client.client import Client
 from workbench.core.errors import WorkbenchError
+from workbench.core.live import Detail
 from workbench.core.rpc import AttemptRecord
 from workbench.core.states import TaskRecord
 from workbench.dashboard import previews
@@ -42,10 +43,15 @@ AGAIN = 2.0  # seconds between two questions for a task that hasn't ended
 class Story:
     """All that is known of one task."""
 
-    record: TaskRecord
+    detail: Detail
     attempts: tuple[AttemptRecord, ...]
     why: str
     preview: Html
+
+    @property
+    def record(self) -> TaskRecord:
+        """What the tracker knows."""
+        return self.detail.record
 
 
 class Task(View):
@@ -59,7 +65,6 @@ class Task(View):
         self._task_id = ""
         self._story: Story | None = None
         self._asked_at = 0.0
-        self._asking = False
         self._panel = self.board(_FRAME, body="")
 
     @property
@@ -108,10 +113,11 @@ class Task(View):
         return "".join(
             (
                 self._head(told),
-                f"<div class='cards'>{_facts(record)}{_result(told)}</div>",
+                f"<div class='cards'>{_facts(record)}{_arguments(told.detail)}{_result(told)}</div>",
                 _failure(record),
                 _attempts(told.attempts),
                 _log(told.attempts),
+                _events(told.detail),
                 _code(record.task_id),
             )
         )
@@ -125,6 +131,9 @@ class Task(View):
                     "cancel", "Cancel", look="danger", tasks=record.task_id, confirm="Cancel this task, wherever it is?"
                 )
             )
+        elif told.detail.retryable:
+            again = "Send this task again? It gets another attempt under the same id."
+            buttons.append(self.action("retry", "Send again", look="main", tasks=record.task_id, confirm=again))
         progress = ""
         if record.progress is not None and record.progress.attempt == record.attempt and not record.state.terminal:
             progress = (
@@ -143,12 +152,13 @@ _FRAME = "<div class='stack' data-part='body'></div>"
 
 async def story(client: Client, task_id: str, before: Story | None) -> Story:
     """Ask for all that is known of a task. What can't change any more isn't asked for again."""
-    record, attempts = await asyncio.gather(client.status(task_id), client.attempts(task_id))
+    detail, attempts = await asyncio.gather(client.live.detail(task_id), client.attempts(task_id))
+    record = detail.record
     ended = record.state.terminal
     why = _ended(record) if ended else await client.why(task_id)
     same = before is not None and ended and before.record == record
-    preview = before.preview if before is not None and same else await previews.of(client, record)
-    return Story(record, tuple(attempts), why, preview)
+    preview = before.preview if before is not None and same else await previews.of(client, detail)
+    return Story(detail, tuple(attempts), why, preview)
 
 
 def _ended(record: TaskRecord) -> str:
@@ -180,6 +190,18 @@ def _facts(record: TaskRecord) -> Html:
             )
         ),
     )
+
+
+def _arguments(detail: Detail) -> Html:
+    if not detail.arguments:
+        return card("Arguments", empty("No arguments", "It was given none, or its message isn't kept any more."))
+    return card("Arguments", facts((name, Html(f"<code>{esc(value)}</code>")) for name, value in detail.arguments))
+
+
+def _events(detail: Detail) -> str:
+    if not detail.events:
+        return ""
+    return card("Events", table(("when", "what"), [(when(event.at), event.what) for event in detail.events]))
 
 
 def _result(told: Story) -> Html:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
+from workbench.core.messages import utcnow
 from workbench.core.states import State, TaskRecord
 from workbench.dashboard.board import Board
-from workbench.dashboard.look import Html, button, clip, empty, esc, seconds, state, table, when
+from workbench.dashboard.look import Html, button, clip, empty, esc, plural, seconds, state, table, when
 from workbench.dashboard.views.base import View
 
 if TYPE_CHECKING:
+    from workbench.core.rpc import Page as Found
     from workbench.dashboard.model import Picture
     from workbench.dashboard.page import Page
 
 PAGE = 50
 COLUMNS = ("task", "state", "operation", "submitted", "waited", "ran", "attempt", "worker", "what came of it")
+SPANS = {"": "any time", "600": "last 10 minutes", "3600": "last hour", "86400": "last day", "604800": "last 7 days"}
 
 
 class Tasks(View):
@@ -27,7 +31,7 @@ class Tasks(View):
     def __init__(self, page: Page) -> None:
         super().__init__(page)
         self._wanted: dict[str, str] = {}
-        self._pages: list[str] = []  # the last task of each page that was left, so that there is a way back
+        self._pages: list[str] = []  # where each page after the first begins, so that there is a way back
         self._asked = 0
         self._operations: tuple[str, ...] = ()
         self._workers: tuple[str, ...] = ()
@@ -64,8 +68,8 @@ class Tasks(View):
                 self._ask()
             case {"act": "first"}:
                 self._first()
-            case {"act": "next", "last": str(last)}:
-                self._pages.append(last)
+            case {"act": "next", "before": str(before)} if before:
+                self._pages.append(before)
                 self._ask()
             case {"act": "back"} if self._pages:
                 self._pages.pop()
@@ -85,30 +89,35 @@ class Tasks(View):
         self._asked += 1
         asked, wanted = self._asked, dict(self._wanted)
         before = self._pages[-1] if self._pages else None
+        state, span = wanted.get("state", ""), wanted.get("since", "")
 
-        def then(records: list[TaskRecord]) -> None:
+        def then(found: Found) -> None:
             if asked == self._asked:
-                self._found(records)
+                self._found(found)
 
         self.page.run(
-            lambda client: client.tasks(
-                state=wanted.get("state") if wanted.get("state") in set(State) else None,
+            lambda client: client.live.search(
+                states=[state] if state in set(State) else (),
                 operation=wanted.get("operation"),
                 worker=wanted.get("worker"),
+                text=wanted.get("text", ""),
+                group=wanted.get("group"),
+                submitted_from=utcnow() - timedelta(seconds=float(span)) if span in SPANS and span else None,
                 before=before,
                 limit=PAGE,
             ),
             then,
         )
 
-    def _found(self, records: list[TaskRecord]) -> None:
+    def _found(self, found: Found) -> None:
         filtered = " that match" if self._wanted else ""
         first = len(self._pages) * PAGE
-        shown = f"{first + 1:,} to {first + len(records):,}" if records else "none"
+        shown = f"{first + 1:,} to {first + len(found.records):,}" if found.records else "none"
+        more = "" if found.exact else "at least "
         self._panel.write(
-            told=f"Showing {shown} of the tasks{filtered}, newest first.",
-            body=_table(records) if records else self._nothing(),
-            pages=self._paging(records, len(records) == PAGE),
+            told=f"Showing {shown} of {more}{plural(found.total, 'task')}{filtered}, newest first.",
+            body=_table(found.records) if found.records else self._nothing(),
+            pages=self._paging(found.before),
         )
 
     def _nothing(self) -> Html:
@@ -116,16 +125,15 @@ class Tasks(View):
             return empty("No task matches", "Take a filter off, or look at a longer time.")
         return empty("No tasks yet", 'Submit one: client.submit("image.thumbnail", "photo.jpg")')
 
-    def _paging(self, records: list[TaskRecord], more: bool) -> str:
-        last = records[-1].task_id if records else ""
+    def _paging(self, before: str | None) -> str:
         return (
             button("first", "Newest", disabled=not self._pages)
             + button("back", "Newer", disabled=not self._pages)
-            + button("next", "Older", disabled=not more, last=last)
+            + button("next", "Older", disabled=before is None, before=before or "")
         )
 
 
-_FIELDS = ("state", "operation", "worker")
+_FIELDS = ("text", "state", "operation", "worker", "since", "group")
 _FRAME = """<section class='card stack'>
 <div class='head'><h2>Tasks</h2><span class='tell grow' data-part='told' role='status'></span>
 <button type='button' class='plain' data-act='refresh'>Refresh</button></div>
@@ -135,23 +143,36 @@ _FRAME = """<section class='card stack'>
 def _form(wanted: dict[str, str], operations: tuple[str, ...], workers: tuple[str, ...]) -> str:
     states = {"": "any state", **{each.value: each.value for each in State}}
     return (
-        "<form data-form='filter' data-route='tasks' role='search'>"
+        "<form data-form='filter' data-route='tasks' role='search'><label class='wide'>search"
+        f"<input type='search' name='text' value='{esc(wanted.get('text', ''), quote=True)}' "
+        "placeholder='operation, worker, error, or beginning of an id' autocomplete='off' spellcheck='false'></label>"
         + _select("state", states, wanted)
         + _select("operation", {"": "any operation", **{name: name for name in operations}}, wanted)
         + _select("worker", {"": "any worker", **{name: name for name in workers}}, wanted)
+        + _select("since", SPANS, wanted, "submitted")
+        + _hidden(wanted)
         + button("clear", "Clear", look="plain")
         + "</form>"
     )
 
 
-def _select(name: str, options: dict[str, str], wanted: dict[str, str]) -> str:
+def _hidden(wanted: dict[str, str]) -> str:
+    """Return what keeps a group of failures chosen while other filters change."""
+    group = wanted.get("group", "")
+    if not group:
+        return ""
+    chip = "<span class='chip'>one group of failures</span>"
+    return f"<input type='hidden' name='group' value='{esc(group, quote=True)}'>{chip}"
+
+
+def _select(name: str, options: dict[str, str], wanted: dict[str, str], label: str = "") -> str:
     chosen = wanted.get(name, "")
     known = options if chosen in options else {**options, chosen: chosen}
     items = "".join(
         f"<option value='{esc(value, quote=True)}'{' selected' if value == chosen else ''}>{esc(text)}</option>"
         for value, text in known.items()
     )
-    return f"<label>{name}<select name='{name}'>{items}</select></label>"
+    return f"<label>{label or name}<select name='{name}'>{items}</select></label>"
 
 
 def link_to(**wanted: str) -> str:
@@ -159,7 +180,7 @@ def link_to(**wanted: str) -> str:
     return f"tasks?{urlencode({name: value for name, value in wanted.items() if value})}"
 
 
-def _table(records: list[TaskRecord]) -> Html:
+def _table(records: tuple[TaskRecord, ...]) -> Html:
     rows = [
         (
             Html(f"<code title='{esc(record.task_id)}'>…{esc(record.task_id[-12:])}</code>"),

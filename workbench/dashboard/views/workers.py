@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from workbench.dashboard.model import Picture
     from workbench.dashboard.page import Page
 
-COLUMNS = ("worker", "state", "host", "families", "slots busy", "load", "memory", "done", "heartbeat", "runs now", "")
+COLUMNS = ("worker", "state", "host", "families", "slots busy", "CPU", "memory", "done", "heartbeat", "runs now", "")
 _SHOWN = 6  # tasks of one worker
 
 
@@ -45,7 +45,7 @@ class Workers(View):
             f"; {plural(lost, 'worker')} lost" if lost else ""
         )
         rows = [self._row(worker, picture) for worker in workers]
-        return card("Workers", table(COLUMNS, rows, numbers=(7,), narrow=(3, 5, 6), label="Workers"), told)
+        return card("Workers", table(COLUMNS, rows, numbers=(5, 6, 7), narrow=(3, 5, 6), label="Workers"), told)
 
     def _row(self, worker: WorkerRecord, picture: Picture) -> tuple[object, ...]:
         families = ", ".join(worker.families) + (f" (lane {worker.lane})" if worker.lane else "")
@@ -58,7 +58,7 @@ class Workers(View):
             f"{worker.host} (pid {worker.pid})",
             families,
             Html(meter(share, f"{worker.busy} of {worker.slots}")) if worker.online else "–",
-            f"{worker.load:.2f}" if worker.online else "–",
+            f"{100 * worker.cpu:.0f} %" if worker.online else "–",
             size(worker.memory) if worker.online else "–",
             count(worker.done),
             ago(worker.last_heartbeat_at, picture.at),
@@ -70,6 +70,15 @@ class Workers(View):
         if not worker.online:
             return Html("")
         buttons = []
+        if not worker.draining:
+            buttons.append(
+                self.action(
+                    "drain",
+                    "Drain",
+                    worker=worker.worker,
+                    confirm=f"Drain {worker.worker}? It takes nothing new, ends what it runs, and stops.",
+                )
+            )
         if worker.running:
             buttons.append(
                 self.action(
@@ -88,4 +97,4 @@ def _state(worker: WorkerRecord) -> Html:
         return state("lost-worker", "lost")
     if not worker.online:
         return state("stopped")
-    return state("online")
+    return state("draining" if worker.draining else "online")
