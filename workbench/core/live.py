@@ -124,6 +124,12 @@ class Execution(msgspec.Struct, frozen=True, array_like=True):
     finished_at: datetime | None = None  # None while it runs
     status: str = "running"  # then: succeeded, failed, retry, cancelled, expired, or lost with its worker
     failure: str = ""  # the exception's name
+    lane: str = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The family and the lane, which make its queue."""
+        return (self.operation.partition(".")[0], self.lane)
 
     @property
     def key(self) -> tuple[str, int, int, str, datetime]:
