@@ -39,10 +39,6 @@ def test_a_failure_is_never_merged() -> None:
     )
     told = [(block.state, block.count) for block in blocks.since(0)]
     assert told == [("succeeded", 1), ("failed", 1), ("succeeded", 1)]
-        ("succeeded", 1),
-        ("failed", 1),
-        ("succeeded", 1),
-    ]
 
 
 def test_a_block_of_several_operations_says_so_and_is_named_for_the_longest() -> None:

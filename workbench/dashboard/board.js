@@ -108,6 +108,7 @@ export function render({ model, el }) {
     scrollTo(0, 0)
     tell({ route: decodeURIComponent(location.hash.replace(/^#\/?/, "")) })
   }
+  tell({ ready: true })
   let heard = true
   if (model.leads) { // the one board that stands for the page: it follows the address and wears the theme
     const chosen = localStorage.getItem("workbench-theme")

@@ -97,16 +97,18 @@ class Page:
         name, _, rest = route.partition("/")
         name, _, query = name.partition("?")
         kind = VIEWS.get(name) or VIEWS["overview"]
-        view = self._views.get(kind.name)
+        view, new = self._views.get(kind.name), False
         if view is None:
-            view = self._views[kind.name] = kind(self)
+            view, new = kind(self), True
+            self._views[kind.name] = view
             view.dress(self.dark)
-            self._content.append(view.panel)
         for other in self._views.values():
             other.panel.visible = other is view
         self._current, self._seen = view, -1
         view.open(query or rest)
         self.tick()
+        if new:  # with all it shows: what is changed right after could reach the browser before it does
+            self._content.append(view.panel)
 
     # --- what is done -----------------------------------------------------------------------------
 

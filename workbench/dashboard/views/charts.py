@@ -29,6 +29,7 @@ _CHARTS = (
     ("waiting", "Waiting on a queue, 95 of 100 within", "seconds"),
     ("running", "Running, 95 of 100 within", "seconds"),
 )
+_KINDS = tuple(kind for kind, _, _ in _CHARTS)
 _COLUMNS = ("family", "in", "ended", "failed", "waited p50", "p95", "p99", "ran p50", "p95", "p99")
 
 
@@ -46,11 +47,8 @@ class Charts(View):
         self.top = self.board(_TOP, spans=_spans(self._span), table="")
         self.plots: dict[str, figure] = {}
         self.told: dict[str, Board] = {}
-        for kind, title, label in _CHARTS:
-            self.plots[kind] = figures.chart(210, label, x_range=self._range, y_range=DataRange1d(start=0))
-            head = f"<div class='head'><h2>{title}</h2><span class='tell' data-part='told'></span></div>"
-            self.told[kind] = self.board(head, told="")
-        self._panel = stacked(self.top, *(framed(self.told[kind], plot) for kind, plot in self.plots.items()))
+        self._charts = stacked()
+        self._panel = stacked(self.top, self._charts)
 
     @property
     def panel(self) -> pn.Column:
@@ -70,10 +68,15 @@ class Charts(View):
                 super().on(message)
 
     def show(self, picture: Picture) -> None:
+        if tuple(picture.families) != tuple(self._sources) or not self.plots:
+            self._build(tuple(picture.families))
+        if not all(board.there for board in self.told.values()):
+            return
         rows, told = [], []
         for number, family in enumerate(picture.families):
             drawn = picture.lines(family, self._span, POINTS)
-            self._draw(number, family, drawn)
+            data: Any = {"at": np.array(drawn.at) * 1000}
+            self._sources[family].data = data | {kind: np.array(getattr(drawn, kind)) for kind in _KINDS}
             rows.append((Html(_swatch(number, family)), *_numbers(picture, family)))
             told.append((family, drawn))
         end = int(picture.at.timestamp()) * 1000
@@ -86,29 +89,33 @@ class Charts(View):
         for kind, board in self.told.items():
             board.write(told=_tell(kind, told))
 
-    def _draw(self, number: int, family: str, drawn: Lines) -> None:
-        data: Any = {"at": np.array(drawn.at) * 1000}
-        data |= {kind: np.array(getattr(drawn, kind)) for kind, _, _ in _CHARTS}
-        if family in self._sources:
-            self._sources[family].data = data
-            return
-        source = self._sources[family] = ColumnDataSource(data=data)
-        for kind, plot in self.plots.items():
-            line = plot.line(
-                "at",
-                kind,
-                source=source,
-                line_width=2,
-                color=COLOURS[number % len(COLOURS)],
-                line_dash=_DASHES[number % len(_DASHES)],
-                legend_label=family,
-            )
-            plot.legend.orientation = "horizontal"
-            plot.legend.location = "top_left"
-            value = "@ended{0.0}/s" if kind == "ended" else f"@{kind}{{0.000}} s"
-            tips = [("family", esc(family)), ("at", "@at{%H:%M:%S}"), (kind, value)]
-            plot.add_tools(HoverTool(renderers=[line], tooltips=tips, formatters={"@at": "datetime"}))
+    def _build(self, families: tuple[str, ...]) -> None:
+        """Make the charts anew, as there is another family: as a whole, which a browser takes better than in parts."""
+        self._sources = {family: ColumnDataSource(data={name: [] for name in ("at", *_KINDS)}) for family in families}
+        for kind, title, label in _CHARTS:
+            plot = self.plots[kind] = figures.chart(210, label, x_range=self._range, y_range=DataRange1d(start=0))
+            for number, family in enumerate(families):
+                self._draw(plot, kind, number, family)
             figures.dress(plot, dark=self.page.dark)
+            head = f"<div class='head'><h2>{title}</h2><span class='tell' data-part='told'></span></div>"
+            self.told[kind] = self.board(head, told="")
+        self._charts.objects = [framed(self.told[kind], self.plots[kind]) for kind in _KINDS]
+
+    def _draw(self, plot: figure, kind: str, number: int, family: str) -> None:
+        line = plot.line(
+            "at",
+            kind,
+            source=self._sources[family],
+            line_width=2,
+            color=COLOURS[number % len(COLOURS)],
+            line_dash=_DASHES[number % len(_DASHES)],
+            legend_label=family,
+        )
+        plot.legend.orientation = "horizontal"
+        plot.legend.location = "top_left"
+        value = "@ended{0.0}/s" if kind == "ended" else f"@{kind}{{0.000}} s"
+        tips = [("family", esc(family)), ("at", "@at{%H:%M:%S}"), (kind, value)]
+        plot.add_tools(HoverTool(renderers=[line], tooltips=tips, formatters={"@at": "datetime"}))
 
 
 _TOP = """<section class='card'><div class='head'><h2>By family</h2><span class='tell grow'>the last minute</span>

@@ -65,6 +65,8 @@ class Overview(View):
         figures.dress(self.plot, dark=dark)
 
     def show(self, picture: Picture) -> None:
+        if not self.middle.there:
+            return
         self.top.write(tiles=_tiles(picture))
         self.middle.write(told=_told(picture))
         self.bottom.write(

@@ -33,7 +33,7 @@ class Queues(View):
 
     def show(self, picture: Picture) -> None:
         tasks = [queue for queue in picture.queues if queue.kind == "tasks"]
-        self._panel.show(body=_tasks(tasks) + f"<div class='cards'>{_delays(picture)}{_others(picture)}</div>")
+        self._panel.write(body=_tasks(tasks) + f"<div class='cards'>{_delays(picture)}{_others(picture)}</div>")
 
 
 def _tasks(queues: list[QueueFacts]) -> Html:

@@ -74,6 +74,8 @@ class Stream(View):
             drawn.append(renderer)
             opens = CustomJS(args={"source": source}, code=_OPEN)
             self.plot.add_tools(TapTool(renderers=[renderer], callback=opens))
+        self._lane_ticks = FixedTicker(ticks=[])
+        self.plot.yaxis.ticker = self._lane_ticks
         self.plot.add_tools(HoverTool(renderers=drawn, tooltips=_TIP, point_policy="follow_mouse"))
         self.top = self.board(_FRAME, told="", names="", follow=_follow(True))
         self._panel = framed(self.top, self.plot)
@@ -90,6 +92,8 @@ class Stream(View):
             super().on(message)
 
     def show(self, picture: Picture) -> None:
+        if not self.top.there:
+            return
         if picture.life != self._life:
             self._life, self._serial = picture.life, 0
             self.ended.data, self.marked.data = _columns([], {}), _columns([], {})
@@ -116,7 +120,7 @@ class Stream(View):
         if names == self._lanes:
             return
         self._lanes = names
-        self.plot.yaxis.ticker = FixedTicker(ticks=[-number for number in range(len(names))])
+        self._lane_ticks.ticks = [-number for number in range(len(names))]
         self.plot.yaxis.major_label_overrides = {-number: _short(name) for number, name in enumerate(names)}
         self.plot.y_range.update(start=-len(names) + 0.4, end=0.6)
         self.plot.height = 60 + _LANE * max(3, min(len(names), MOST_LANES))
