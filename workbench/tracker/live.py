@@ -97,9 +97,7 @@ class LiveAnswers:
         )
 
     def _changes(self, request: rpc.GetChanges) -> rpc.Changes:
-        news = self._aggregates.since(
-            request.mark, utcnow(), seconds=request.seconds, most=request.executions
-        )
+        news = self._aggregates.since(request.mark, utcnow(), seconds=request.seconds, most=request.executions)
         return rpc.Changes(
             mark=news.mark,
             anew=news.anew,

@@ -110,7 +110,7 @@ class Views:
         with self._connections.read() as connection:
             rows = connection.execute(query).all()
             told = rows[:limit]
-            named = {}
+            named: dict[str, sa.Row[tuple[str, str, str, str]]] = {}
             for chunk in chunks([row[0] for row in told]):
                 names = sa.select(failure_groups).where(failure_groups.c.group_id.in_(chunk))
                 named |= {row.group_id: row for row in connection.execute(names)}
@@ -153,9 +153,7 @@ class Views:
                 here = tasks.c.state == state.value
                 # What runs is on view however long it has: few, one a slot.
                 late = here if state is State.RUNNING else sa.and_(here, tasks.c.task_id >= search.first_id(begin))
-                queries.append(
-                    sa.select(tasks.c.record).where(late).order_by(tasks.c.task_id.desc()).limit(most)
-                )
+                queries.append(sa.select(tasks.c.record).where(late).order_by(tasks.c.task_id.desc()).limit(most))
             for query in queries:
                 for blob in connection.scalars(query):
                     record = decode_record(blob)
