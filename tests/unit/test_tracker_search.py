@@ -50,7 +50,7 @@ def matches(record: TaskRecord, chosen: Filter) -> bool:
         (not chosen.states or record.state in chosen.states)
         and chosen.operation in (None, record.operation, record.operation.partition(".")[0])
         and chosen.worker in (None, record.worker)
-        and (any(text in name.lower() for name in names) or record.task_id.startswith(text))
+        and (any(text in name.lower() for name in names) or (len(text) >= 8 and record.task_id.startswith(text)))
         and chosen.group in (None, group.group if group else None)
         and (chosen.submitted_from is None or made >= chosen.submitted_from)
         and (chosen.submitted_before is None or made < chosen.submitted_before)
