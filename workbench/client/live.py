@@ -81,8 +81,8 @@ class Live:
         worker
             The worker that had the last attempt.
         text
-            Part of an operation's, a worker's or an exception's name, or the beginning of a task id; case doesn't
-            matter.
+            Part of an operation's, a worker's or an exception's name or place, or the first eight or more characters
+            of a task id; case doesn't matter.
         group
             The id of a group of failures.
         submitted_from, submitted_before

@@ -99,7 +99,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     states: tuple[State, ...] = ()
     operation: str | None = None  # a name, or a family
     worker: str | None = None
-    text: str = ""  # part of an operation's, a worker's or an exception's name, or the beginning of a task id
+    text: str = ""  # part of a name (operation, worker, exception, place), or the first letters of an id, eight or more
     group: str | None = None  # a `FailureGroup`'s id
     submitted_from: Time | None = None
     submitted_before: Time | None = None

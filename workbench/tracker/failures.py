@@ -39,7 +39,7 @@ def last_frame(traceback: str) -> str:
 
     Examples
     --------
-    >>> last_frame('Traceback:\\n  File "/usr/lib/python3/json/decoder.py", line 355, in raw_decode\\nJSONDecodeError')
+    >>> last_frame('  File "/usr/lib/python3/json/decoder.py", line 355, in raw_decode')
     'python3/json/decoder.py:355 in raw_decode'
     """
     start = traceback.rfind('File "')

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+
+import msgspec
 
 from workbench.broker import Topology
 from workbench.broker.inspect import QueueDepth
@@ -94,7 +96,7 @@ class QueueLooks:
             )
         for kind, queue in (("dead", self._topology.dead_queue), ("tracker", self._topology.tracker_queue)):
             depth = await self._depth(queue)
-            facts.append(QueueFacts(queue=queue, kind=kind, **_counted(depth)))
+            facts.append(_counted(QueueFacts(queue=queue, kind=kind), depth))
         return facts + await self._delays()
 
     async def _delays(self) -> list[QueueFacts]:
@@ -104,7 +106,7 @@ class QueueLooks:
             depth = await self._depth(queue)
             if depth is None:  # no worker has been here yet: they declare all of them, or none
                 break
-            facts.append(QueueFacts(queue=queue, kind="delay", delay=DELAY_UNIT * 2**level, **_counted(depth)))
+            facts.append(_counted(QueueFacts(queue=queue, kind="delay", delay=DELAY_UNIT * 2**level), depth))
         return facts
 
 
@@ -136,7 +138,7 @@ def task_queue(
         drained_in = 0.0
     elif depth is not None and leaving > arriving:
         drained_in = depth.ready / (leaving - arriving)
-    return QueueFacts(
+    facts = QueueFacts(
         queue=queue,
         kind="tasks",
         family=place[0],
@@ -146,12 +148,14 @@ def task_queue(
         arriving=arriving,
         leaving=leaving,
         drained_in=drained_in,
-        **_counted(depth),
     )
+    return _counted(facts, depth)
 
 
-def _counted(depth: QueueDepth | None) -> Mapping[str, int]:
-    return {} if depth is None else {"ready": depth.ready, "consumers": depth.consumers}
+def _counted(facts: QueueFacts, depth: QueueDepth | None) -> QueueFacts:
+    if depth is None:
+        return facts
+    return msgspec.structs.replace(facts, ready=depth.ready, consumers=depth.consumers)
 
 
 def _slots(workers: Iterable[WorkerRecord], place: Place) -> int:

@@ -45,7 +45,7 @@ class Retrying:
         self._sent: dict[str, int] = {}  # the replay that is on its way to the record, by task id
 
     async def retry(self, task_ids: Sequence[str]) -> Retried:
-        """Publish tasks again; those that aren't confirmed in time are refused, and may be on their way all the same."""
+        """Publish tasks again; one that isn't confirmed in time is refused, and may be on its way all the same."""
         loop = asyncio.get_running_loop()
         known = await loop.run_in_executor(self._thread, self._database.sent, task_ids)
         refused: dict[str, str] = {}

@@ -21,6 +21,9 @@ from workbench.tracker.schema import failure_groups, tasks, workers
 COUNTED = 10_000
 """Matches up to which a count is exact, where the counters don't tell."""
 
+ID_TOLD = 8
+"""Characters of a task id from which on it is looked for: fewer are those of hours, as ids begin with their time."""
+
 MOST_NAMES = 200  # that a text is looked for in
 
 Counts = Mapping[tuple[str, State], int]
@@ -144,7 +147,8 @@ def _of_text(plain: Branch, text: str, found: Names) -> Iterable[Branch]:
     for group in found.groups:
         if plain.group in (None, group):
             yield plain._replace(group=group, without=(no_operation, no_worker))
-    yield plain._replace(beginning=text.lower(), without=(no_operation, no_worker, no_group))
+    if len(text) >= ID_TOLD:
+        yield plain._replace(beginning=text.lower(), without=(no_operation, no_worker, no_group))
 
 
 def _of_operations(plain: Iterable[Branch], operations: Sequence[str]) -> Iterable[Branch]:

@@ -110,7 +110,7 @@ class Views:
         with self._connections.read() as connection:
             rows = connection.execute(query).all()
             told = rows[:limit]
-            named = {}
+            named: dict[str, sa.Row[tuple[str, str, str, str]]] = {}
             for chunk in chunks([row[0] for row in told]):
                 names = sa.select(failure_groups).where(failure_groups.c.group_id.in_(chunk))
                 named |= {row.group_id: row for row in connection.execute(names)}
