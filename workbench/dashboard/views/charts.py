@@ -70,24 +70,21 @@ class Charts(View):
     def show(self, picture: Picture) -> None:
         if tuple(picture.families) != tuple(self._sources) or not self.plots:
             self._build(tuple(picture.families))
+        drawn = {family: picture.lines(family, self._span, POINTS) for family in picture.families}
+        rows = [(Html(_swatch(number, name)), *_numbers(picture, name)) for number, name in enumerate(drawn)]
+        shown = empty("Nothing has run in the last hour", "A line for each family appears here.")
+        if rows:
+            shown = table(_COLUMNS, rows, numbers=range(1, len(_COLUMNS)), narrow=(4, 6, 7, 9), label="By family")
+        self.top.write(table=shown)
+        for kind, board in self.told.items():
+            board.write(told=_tell(kind, drawn))
         if not all(board.there for board in self.told.values()):
             return
-        rows, told = [], []
-        for number, family in enumerate(picture.families):
-            drawn = picture.lines(family, self._span, POINTS)
-            data: Any = {"at": np.array(drawn.at) * 1000}
-            self._sources[family].data = data | {kind: np.array(getattr(drawn, kind)) for kind in _KINDS}
-            rows.append((Html(_swatch(number, family)), *_numbers(picture, family)))
-            told.append((family, drawn))
         end = int(picture.at.timestamp()) * 1000
         self._range.update(start=end - self._span * 1000, end=end)
-        nothing = empty("Nothing has run in the last hour", "A line for each family appears here.")
-        numbers = range(1, len(_COLUMNS))
-        self.top.write(
-            table=table(_COLUMNS, rows, numbers=numbers, narrow=(4, 6, 7, 9), label="By family") if rows else nothing
-        )
-        for kind, board in self.told.items():
-            board.write(told=_tell(kind, told))
+        for family, lines in drawn.items():
+            data: Any = {"at": np.array(lines.at) * 1000}
+            self._sources[family].data = data | {kind: np.array(getattr(lines, kind)) for kind in _KINDS}
 
     def _build(self, families: tuple[str, ...]) -> None:
         """Make the charts anew, as there is another family: as a whole, which a browser takes better than in parts."""
@@ -147,9 +144,9 @@ def _numbers(picture: Picture, family: str) -> tuple[str, ...]:
     )
 
 
-def _tell(kind: str, told: list[tuple[str, Lines]]) -> str:
+def _tell(kind: str, told: dict[str, Lines]) -> str:
     parts = []
-    for family, drawn in told:
+    for family, drawn in told.items():
         values = [value for value in getattr(drawn, kind) if value == value]  # without NaN
         most = max(values, default=0.0)
         if kind == "ended":

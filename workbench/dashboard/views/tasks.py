@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlencode
 from workbench.core.messages import utcnow
 from workbench.core.states import State, TaskRecord
 from workbench.dashboard.board import Board
-from workbench.dashboard.look import Html, button, clip, empty, esc, plural, seconds, state, table, when
+from workbench.dashboard.look import Html, button, clip, count, empty, esc, plural, seconds, state, table, when
 from workbench.dashboard.views.base import View
 
 if TYPE_CHECKING:
@@ -110,9 +110,11 @@ class Tasks(View):
         )
 
     def _found(self, found: Found) -> None:
-        filtered = " that match" if self._wanted else ""
+        filtered = (" that matches" if found.total == 1 else " that match") if self._wanted else ""
         first = len(self._pages) * PAGE
-        shown = f"{first + 1:,} to {first + len(found.records):,}" if found.records else "none"
+        shown = (
+            f"{first + 1:,} to {first + len(found.records):,}" if len(found.records) > 1 else count(len(found.records))
+        )
         more = "" if found.exact else "at least "
         self._panel.write(
             told=f"Showing {shown} of {more}{plural(found.total, 'task')}{filtered}, newest first.",
