@@ -21,6 +21,7 @@ playwright = pytest.importorskip("playwright.sync_api")
 SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 CHROMIUM = shutil.which("chromium")
 TIMEOUT = 15_000  # milliseconds a browser waits for a condition
+playwright.expect.set_options(timeout=TIMEOUT)
 
 
 class Served:

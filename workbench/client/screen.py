@@ -11,6 +11,7 @@ import html
 import importlib.util
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -59,7 +60,7 @@ class Screen:
             stderr=log,
             start_new_session=True,
         )
-        self._close = weakref.finalize(self, _end, process, os.getpid())
+        self._close = weakref.finalize(self, _end, process, log, os.getpid())
         try:
             self.port = _await_port(process, log)
         except BaseException:
@@ -130,16 +131,15 @@ def _await_port(process: subprocess.Popen[bytes], log: IO[bytes]) -> int:
 
 
 def _answers(port: int) -> bool:
-    import socket
-
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
         return True
     return False
 
 
-def _end(process: subprocess.Popen[bytes], owner: int) -> None:
+def _end(process: subprocess.Popen[bytes], log: IO[bytes], owner: int) -> None:
     if os.getpid() != owner:
         return  # a fork of the owner ends, not the owner
+    log.close()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()

@@ -14,6 +14,7 @@ from panel.command import main as panel
 from workbench.dashboard.ports import free_port
 
 APP = Path(__file__).with_name("app.py")
+LOGIN = Path(__file__).with_name("login.html")
 _HERE = ("127.0.0.1", "::1", "localhost")
 
 
@@ -58,13 +59,27 @@ def arguments(address: str, port: int, options: Sequence[str]) -> list[str]:
     A page of another site may not talk to the server through its reader's browser: the web socket's origin has to be
     named. For a server on this machine alone its own addresses are.
     """
-    given = ["serve", str(APP), "--index", APP.stem, "--address", address, "--port", str(port)]
+    given = [
+        "serve",
+        str(APP),
+        "--index",
+        APP.stem,
+        "--address",
+        address,
+        "--port",
+        str(port),
+        "--plugins",
+        "workbench.dashboard.routes",
+    ]
     if address in _HERE:
         given += [
             word for host in ("127.0.0.1", "localhost") for word in ("--allow-websocket-origin", f"{host}:{port}")
         ]
-    if not any(option.split("=")[0] == "--log-level" for option in options):
+    named = {option.partition("=")[0] for option in options}
+    if "--log-level" not in named:
         given += ["--log-level", "warning"]
+    if "--basic-auth" in named and "--basic-login-template" not in named:
+        given += ["--basic-login-template", str(LOGIN)]  # Panel's own has pictures from elsewhere
     return [*given, *options]
 
 
