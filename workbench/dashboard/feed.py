@@ -38,6 +38,7 @@ class Feed:
         self._client: Client | None = None
         self._settings: Settings | None = None
         self._queues_at = -QUEUES_EVERY
+        self._heard_at = self.now()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="workbench feed", daemon=True)
         self._thread.start()
@@ -54,6 +55,11 @@ class Feed:
     def now() -> float:
         """Return seconds that only go up, for pages to measure by."""
         return time.monotonic()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the tracker last told anything."""
+        return self.now() - self._heard_at
 
     @property
     def picture(self) -> Picture:
@@ -100,6 +106,7 @@ class Feed:
                 self._queues_at = self.now()
                 queues = await client.live.queues()
             self._model.take(told, queues, address=self._address)
+            self._heard_at = self.now()
         except WorkbenchError as error:
             self._model.miss(error, address=self._address)
         except Exception:

@@ -8,8 +8,9 @@ from workbench.dashboard.look import Html, ago, button, count, esc, sign
 
 if TYPE_CHECKING:
     from workbench.dashboard.model import Picture
-    from workbench.dashboard.views.base import View
 
+SILENT = 4.0
+"""Seconds without an answer from which on the page says so, before it's known what is wrong."""
 FRAME = """
 <header class='top'>
   <a class='brand' href='#/overview'>work<span>bench</span></a>
@@ -24,18 +25,6 @@ It goes on by itself when the server is back; otherwise load the page again.</sp
 """
 
 
-def parts(
-    picture: Picture, views: list[tuple[str, str]], current: View | None, read_only: bool, toast: Html | None
-) -> dict[str, str]:
-    """Return what the top says now."""
-    return {
-        "where": _where(picture, read_only),
-        "views": _views(picture, views, current.name if current is not None else ""),
-        "trouble": _trouble(picture),
-        "toast": toast or "",
-    }
-
-
 def toast(sentence: str, *, bad: bool) -> Html:
     """Return the report on an action."""
     look = "toast bad" if bad else "toast"
@@ -45,8 +34,12 @@ def toast(sentence: str, *, bad: bool) -> Html:
     )
 
 
-def _where(picture: Picture, read_only: bool) -> str:
-    told = [f"<span class='chip'>{sign(picture.health.kind)}{esc(picture.health.word)}</span>"]
+def where(picture: Picture, silence: float, *, read_only: bool) -> str:
+    """Return what it is connected to, and how old what is shown is; `silence` are seconds without an answer."""
+    kind, word = picture.health.kind, picture.health.word
+    if kind == "good" and silence > SILENT:
+        kind, word = "warn", f"no answer for {silence:.0f} s"
+    told = [f"<span class='chip'>{sign(kind)}{esc(word)}</span>"]
     told.append(f"<span class='faint hide-narrow'>{esc(picture.address)}</span>")
     if picture.known:
         told.append(f"<span class='faint'>last event {ago(picture.last_event_at, picture.at)}</span>")
@@ -55,10 +48,11 @@ def _where(picture: Picture, read_only: bool) -> str:
     return "".join(told)
 
 
-def _views(picture: Picture, views: list[tuple[str, str]], current: str) -> str:
+def views(picture: Picture, titles: list[tuple[str, str]], current: str) -> str:
+    """Return the links to the views, with counts where there is something to look at."""
     counts = {"failures": picture.states.get("failed", 0), "dead": picture.dead, "workers": _online(picture)}
     links = []
-    for name, title in views:
+    for name, title in titles:
         here = " aria-current='page'" if name == current else ""
         number = counts.get(name, 0)
         counted = f"<span class='count'>{count(number)}</span>" if number else ""
@@ -70,7 +64,8 @@ def _online(picture: Picture) -> int:
     return sum(1 for worker in picture.workers if worker.online)
 
 
-def _trouble(picture: Picture) -> str:
+def trouble(picture: Picture) -> str:
+    """Return what is wrong, as a banner; nothing where nothing is."""
     if not picture.health.sentence:
         return ""
     health = picture.health

@@ -88,7 +88,13 @@ class Page:
         if self._toast is not None and self.feed.now() > self._toast[0]:
             self._toast = None
         self.head.beat += 1
-        self.head.write(**head.parts(picture, TITLES, self._current, self.read_only, self._toast and self._toast[1]))
+        name = self._current.name if self._current is not None else ""
+        self.head.write(
+            where=head.where(picture, self.feed.silence, read_only=self.read_only),
+            views=head.views(picture, TITLES, name),
+            trouble=head.trouble(picture),
+            toast=self._toast[1] if self._toast is not None else "",
+        )
         if self._current is not None and picture.serial != self._seen:
             self._seen = picture.serial
             self._current.show(picture)
