@@ -82,6 +82,7 @@ class Aggregates:
         for record in records:
             self.tallies.add(None, record, now, self._version)
             self.executions.add(None, record, now)
+        self.tallies.begin()
 
     def learn(self, transitions: Sequence[Transition], now: datetime) -> None:
         """Learn how records have changed with a batch, in order."""

@@ -17,6 +17,12 @@ _SPRING = 60  # seconds between two cleanings
 Key = tuple[int, str, str]
 """Second, family and lane."""
 
+Place = tuple[str, str]
+"""Family and lane."""
+
+
+_COUNTS = ("submitted", "arrived", "started", "succeeded", "failed", "cancelled", "expired", "retried")
+
 
 class _Tally:
     """One bucket while it is counted; named as `Bucket` is."""
@@ -41,6 +47,13 @@ class _Tally:
         self.waiting: Histogram = {}
         self.running: Histogram = {}
         self.version = 0
+
+    def merge(self, other: _Tally, sign: int = 1) -> None:
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + sign * getattr(other, name))
+        for mine, theirs in ((self.waiting, other.waiting), (self.running, other.running)):
+            for number, count in theirs.items():
+                mine[number] = mine.get(number, 0) + sign * count
 
     def bucket(self, key: Key) -> Bucket:
         return Bucket(
@@ -67,6 +80,8 @@ class Tallies:
         self._tallies: dict[Key, _Tally] = {}  # those touched last at the end
         self._cleaned = 0
         self._families: dict[str, str] = {}  # of operations
+        self._gone: dict[Place, _Tally] = {}  # what isn't kept by the second any more
+        self._before: dict[Place, _Tally] = {}  # what is no part of the totals
 
     def add(self, before: TaskRecord | None, after: TaskRecord, now: datetime, version: int) -> None:
         """Count what happened to a task between two records of it; what is older than an hour is left out."""
@@ -109,6 +124,25 @@ class Tallies:
                 found.append(tally.bucket(key))
         return iter(sorted(found, key=lambda bucket: bucket.second))
 
+    def begin(self) -> None:
+        """Let the totals begin here: what was counted so far is recalled, and an earlier tracker has told of it."""
+        self._before = self._sums()
+
+    def totals(self) -> dict[Place, Bucket]:
+        """Return what happened on each queue since the beginning, as one bucket."""
+        sums = self._sums()
+        for place, before in self._before.items():
+            sums[place].merge(before, -1)
+        return {place: tally.bucket((0, *place)) for place, tally in sums.items()}
+
+    def _sums(self) -> dict[Place, _Tally]:
+        sums: dict[Place, _Tally] = {}
+        for place, tally in self._gone.items():
+            sums.setdefault(place, _Tally()).merge(tally)
+        for (_, family, lane), tally in self._tallies.items():
+            sums.setdefault((family, lane), _Tally()).merge(tally)
+        return sums
+
     def paces(self, now: datetime, seconds: int) -> dict[tuple[str, str], tuple[float, float]]:
         """Return tasks that arrived and attempts that started, each a second, by family and lane, of late."""
         last = int(now.timestamp()) - 1  # the second that goes on isn't full
@@ -142,7 +176,7 @@ class Tallies:
     def _clean(self, current: int) -> None:
         self._cleaned = current
         for key in [key for key in self._tallies if key[0] <= current - KEPT]:
-            del self._tallies[key]
+            self._gone.setdefault(key[1:], _Tally()).merge(self._tallies.pop(key))
 
 
 def _count(histogram: Histogram, seconds: float) -> None:
