@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +16,9 @@ from typing import Any, TypeVar
 import pytest
 
 import workbench as wb
+from tests.support import wait_until
+from workbench.broker import Topology
+from workbench.broker.node import Node
 from workbench.broker.rpc import NobodyThere
 from workbench.core.errors import TaskNotFound
 from workbench.core.live import Execution, FailureGroup, Mark
@@ -215,3 +224,34 @@ def test_a_workers_heartbeat_tells_how_much_of_the_processor_it_uses(client: wb.
         await view.told(lambda _: 0.0 < view.workers["worker-1"].cpu < 64.0)
 
     asyncio.run(scene())
+
+
+def test_a_tracker_and_a_worker_serve_metrics(node: Node, topology: Topology, tmp_path: Path) -> None:
+    environ = {
+        **os.environ,
+        "WORKBENCH_BROKER_URL": node.url,
+        "WORKBENCH_NAMESPACE": topology.namespace,
+        "WORKBENCH_DATABASE": f"sqlite:///{tmp_path / 't.db'}",
+        "WORKBENCH_STORE": str(tmp_path / "store"),
+        "WORKBENCH_DIRECTORY": str(tmp_path),
+    }
+    parts = {
+        "workbench_tracker_pending": ("tracker",),
+        "workbench_process_slots": ("worker", "text", "--include", "tests.integration.user_operations"),
+    }
+    with contextlib.ExitStack() as stack:
+        for metric, command in parts.items():
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            whole = [sys.executable, "-m", "workbench", *command, "--metrics-port", str(port)]
+            process = stack.enter_context(subprocess.Popen(whole, env=environ, cwd=Path(__file__).parents[2]))
+            stack.callback(process.terminate)
+
+            def tells(metric: str = metric, port: int = port) -> bool:
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                        return metric in answer.read().decode()
+                except OSError:
+                    return False
+
+            wait_until(tells, timeout=LONG, what=f"{metric} is served")

@@ -68,6 +68,7 @@ def worker(
         recycle_after=recycle_after,
         grace=grace,
         name=name,
+        metrics=None if metrics_port is None else (metrics_address, metrics_port),
         max_runtime=None if max_runtime is None else parse_duration(max_runtime),
         idle_exit=None if idle_exit is None else parse_duration(idle_exit),
     )
