@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from workbench.core.live import Bucket, Histogram, bin_of
 from workbench.core.routing import family_of
@@ -12,6 +12,8 @@ from workbench.core.states import State, TaskRecord
 KEPT = 3600
 """Seconds."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _SPRING = 60  # seconds between two cleanings
 
 Key = tuple[int, str, str]
@@ -83,19 +85,29 @@ class Tallies:
         self._gone: dict[Place, _Tally] = {}  # what isn't kept by the second any more
         self._before: dict[Place, _Tally] = {}  # what is no part of the totals
 
-    def add(self, before: TaskRecord | None, after: TaskRecord, now: datetime, version: int) -> None:
-        """Count what happened to a task between two records of it; what is older than an hour is left out."""
+    def add(self, before: TaskRecord | None, after: TaskRecord, current: int, version: int) -> None:
+        """Count what happened to a task between two records of it; what is older than an hour is left out.
+
+        Parameters
+        ----------
+        before, after
+            Its records.
+        current
+            The second it is, since 1970.
+        version
+            What changes now bears this number.
+        """
         if before is not None:
             if after.submitted_at is not None and before.submitted_at is None:
-                self._at(after, after.submitted_at, now, version).submitted += 1
+                self._at(after, after.submitted_at, current, version).submitted += 1
             if after.replay > before.replay:
                 before = None
         elif after.submitted_at is not None:
-            self._at(after, after.submitted_at, now, version).submitted += 1
+            self._at(after, after.submitted_at, current, version).submitted += 1
         if after.queued_at is not None and (before is None or after.queued_attempt > before.queued_attempt):
-            self._at(after, after.queued_at, now, version).arrived += 1
+            self._at(after, after.queued_at, current, version).arrived += 1
         if after.started_at is not None and (before is None or after.started_at != before.started_at):
-            tally = self._at(after, after.started_at, now, version)
+            tally = self._at(after, after.started_at, current, version)
             tally.started += 1
             if (waited := after.seconds_queued) is not None:
                 _count(tally.waiting, waited)
@@ -104,12 +116,12 @@ class Tallies:
             if after.failed_at is not None and (
                 before is None or before.state is not State.RETRYING or before.attempt != after.attempt
             ):
-                tally = self._at(after, after.failed_at, now, version)
+                tally = self._at(after, after.failed_at, current, version)
                 tally.retried += 1
                 if after.started_at is not None:
                     _count(tally.running, (after.failed_at - after.started_at).total_seconds())
         elif after.finished_at is not None and (before is None or not before.state.terminal):
-            tally = self._at(after, after.finished_at, now, version)
+            tally = self._at(after, after.finished_at, current, version)
             setattr(tally, state.value, getattr(tally, state.value) + 1)
             if (ran := after.seconds_running) is not None:
                 _count(tally.running, ran)
@@ -153,10 +165,9 @@ class Tallies:
                 sums[family, lane] = arrived + tally.arrived / seconds, started + tally.started / seconds
         return sums
 
-    def _at(self, record: TaskRecord, at: datetime, now: datetime, version: int) -> _Tally:
+    def _at(self, record: TaskRecord, at: datetime, current: int, version: int) -> _Tally:
         """Return the tally of a moment."""
-        current = int(now.timestamp())
-        second = min(int(at.timestamp()), current)  # a worker's clock may be ahead, by a little
+        second = min((at - _EPOCH) // _SECOND, current)  # a worker's clock may be ahead, by a little
         if second <= current - KEPT:
             return _Tally()  # counted nowhere
         operation = record.operation
