@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import socket
 import urllib.request
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,3 +116,19 @@ def test_a_port_is_free_again_afterwards() -> None:
             assert again == port
 
     asyncio.run(scene())
+
+
+def test_every_metric_on_the_grafana_dashboard_is_served() -> None:
+    served_names = set()
+    for family in families(Aggregates("life"), HEALTH, T0):
+        ending = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}[family.kind]
+        served_names |= {family.name + each for each in ending}
+    dashboard = json.loads((Path(__file__).parents[2] / "docs" / "grafana.json").read_text())
+    asked = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"workbench_\w+", target["expr"])
+    }
+    assert len(asked) > 10
+    assert asked <= served_names
