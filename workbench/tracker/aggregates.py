@@ -79,18 +79,20 @@ class Aggregates:
     def recall(self, records: Iterable[TaskRecord], now: datetime) -> None:
         """Learn what has happened of late from records that are counted already; the oldest first."""
         self._version += 1
+        current = int(now.timestamp())
         for record in records:
-            self.tallies.add(None, record, now, self._version)
+            self.tallies.add(None, record, current, self._version)
             self.executions.add(None, record, now)
+        self.tallies.begin()
 
     def learn(self, transitions: Sequence[Transition], now: datetime) -> None:
         """Learn how records have changed with a batch, in order."""
         if not transitions:
             return
         self._version += 1
-        counts, changed, version = self._counts, self._changed, self._version
+        counts, changed, version, current = self._counts, self._changed, self._version, int(now.timestamp())
         for before, after in transitions:
-            self.tallies.add(before, after, now, version)
+            self.tallies.add(before, after, current, version)
             self.executions.add(before, after, now)
             there = (after.operation, after.state)
             if before is not None:

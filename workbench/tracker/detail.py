@@ -81,7 +81,7 @@ def preview(encoded: bytes | msgspec.Raw) -> str:
     """Return an encoded value as text, cut where it is long; what isn't plain is told of by its kind and size."""
     try:
         value = msgspec.msgpack.decode(encoded, ext_hook=_told)
-    except (msgspec.DecodeError, RecursionError, UnicodeError, TypeError) as error:
+    except (msgspec.DecodeError, RecursionError, ValueError, TypeError, OverflowError) as error:
         return f"unreadable ({error})"
     text = _short.repr(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

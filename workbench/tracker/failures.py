@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from pathlib import PurePath
 from typing import NamedTuple
 
 from workbench.core.messages import Failure
@@ -46,5 +45,5 @@ def last_frame(traceback: str) -> str:
     found = _FRAME.match(traceback, start) if start >= 0 else None
     if found is None:
         return ""
-    path = "/".join(PurePath(found["file"]).parts[-_PARTS:])
+    path = "/".join(found["file"].split("/")[-_PARTS:])
     return f"{path}:{found['line']} in {found['function']}"[:_LONGEST]

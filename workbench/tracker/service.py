@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import msgspec
 
+from workbench import metrics
 from workbench.broker import ConnectionState, Consumer, Delivery, Lock, Outgoing, Publisher, Topology
 from workbench.broker.inspect import Inspector
 from workbench.broker.topology import TRACKER_ONLINE, finished_key
@@ -34,6 +35,7 @@ from workbench.tracker.deadletters import DeadLetter
 from workbench.tracker.duties import Duties
 from workbench.tracker.live import LiveAnswers
 from workbench.tracker.lookback import count_again, look_back
+from workbench.tracker.metrics import families
 from workbench.tracker.queues import QueueLooks
 from workbench.tracker.recording import Refused, record
 from workbench.tracker.retention import Retention
@@ -190,6 +192,10 @@ class Tracker:
         for thread in (self._writer, self._reader):  # a commit that is under way ends by itself
             await loop.run_in_executor(None, thread.shutdown)
 
+    def measures(self) -> Iterator[metrics.Family]:
+        """Return what Prometheus is told."""
+        return families(self._aggregates, self._live.health(), utcnow())
+
     # --- deliveries -------------------------------------------------------------------------------
 
     def _on_delivery(self, delivery: Delivery) -> None:
@@ -321,8 +327,17 @@ def _store_of(settings: Settings) -> Store | None:
         return None
 
 
-async def run(settings: Settings, *, name: str | None = None) -> None:
+async def run(settings: Settings, *, name: str | None = None, measured_at: tuple[str, int] | None = None) -> None:
     """Be the tracker, or stand by for it, until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    settings
+        Where broker and database are.
+    name
+        What it calls itself.
+    measured_at
+        Where Prometheus finds its metrics while it is active: an address and a port.
 
     Raises
     ------
@@ -345,7 +360,9 @@ async def run(settings: Settings, *, name: str | None = None) -> None:
                 patient = True
                 with contextlib.closing(database):
                     logger.info("tracker %s is active, with %r", name, database)
-                    async with Tracker(settings, database, name=name):
+                    async with Tracker(settings, database, name=name) as tracker, contextlib.AsyncExitStack() as stack:
+                        if measured_at is not None:
+                            stack.enter_context(metrics.served(*measured_at, tracker.measures))
                         lost = await _unless(stop, lock.wait_lost())
                     if lost:
                         logger.warning("tracker %s has lost its lock with the connection, and stands by", name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from workbench.core.live import Bucket, Histogram, bin_of
 from workbench.core.routing import family_of
@@ -12,10 +12,18 @@ from workbench.core.states import State, TaskRecord
 KEPT = 3600
 """Seconds."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _SPRING = 60  # seconds between two cleanings
 
 Key = tuple[int, str, str]
 """Second, family and lane."""
+
+Place = tuple[str, str]
+"""Family and lane."""
+
+
+_COUNTS = ("submitted", "arrived", "started", "succeeded", "failed", "cancelled", "expired", "retried")
 
 
 class _Tally:
@@ -42,6 +50,13 @@ class _Tally:
         self.running: Histogram = {}
         self.version = 0
 
+    def merge(self, other: _Tally, sign: int = 1) -> None:
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + sign * getattr(other, name))
+        for mine, theirs in ((self.waiting, other.waiting), (self.running, other.running)):
+            for number, count in theirs.items():
+                mine[number] = mine.get(number, 0) + sign * count
+
     def bucket(self, key: Key) -> Bucket:
         return Bucket(
             second=key[0],
@@ -67,20 +82,32 @@ class Tallies:
         self._tallies: dict[Key, _Tally] = {}  # those touched last at the end
         self._cleaned = 0
         self._families: dict[str, str] = {}  # of operations
+        self._gone: dict[Place, _Tally] = {}  # what isn't kept by the second any more
+        self._before: dict[Place, _Tally] = {}  # what is no part of the totals
 
-    def add(self, before: TaskRecord | None, after: TaskRecord, now: datetime, version: int) -> None:
-        """Count what happened to a task between two records of it; what is older than an hour is left out."""
+    def add(self, before: TaskRecord | None, after: TaskRecord, current: int, version: int) -> None:
+        """Count what happened to a task between two records of it; what is older than an hour is left out.
+
+        Parameters
+        ----------
+        before, after
+            Its records.
+        current
+            The second it is, since 1970.
+        version
+            What changes now bears this number.
+        """
         if before is not None:
             if after.submitted_at is not None and before.submitted_at is None:
-                self._at(after, after.submitted_at, now, version).submitted += 1
+                self._at(after, after.submitted_at, current, version).submitted += 1
             if after.replay > before.replay:
                 before = None
         elif after.submitted_at is not None:
-            self._at(after, after.submitted_at, now, version).submitted += 1
+            self._at(after, after.submitted_at, current, version).submitted += 1
         if after.queued_at is not None and (before is None or after.queued_attempt > before.queued_attempt):
-            self._at(after, after.queued_at, now, version).arrived += 1
+            self._at(after, after.queued_at, current, version).arrived += 1
         if after.started_at is not None and (before is None or after.started_at != before.started_at):
-            tally = self._at(after, after.started_at, now, version)
+            tally = self._at(after, after.started_at, current, version)
             tally.started += 1
             if (waited := after.seconds_queued) is not None:
                 _count(tally.waiting, waited)
@@ -89,12 +116,12 @@ class Tallies:
             if after.failed_at is not None and (
                 before is None or before.state is not State.RETRYING or before.attempt != after.attempt
             ):
-                tally = self._at(after, after.failed_at, now, version)
+                tally = self._at(after, after.failed_at, current, version)
                 tally.retried += 1
                 if after.started_at is not None:
                     _count(tally.running, (after.failed_at - after.started_at).total_seconds())
         elif after.finished_at is not None and (before is None or not before.state.terminal):
-            tally = self._at(after, after.finished_at, now, version)
+            tally = self._at(after, after.finished_at, current, version)
             setattr(tally, state.value, getattr(tally, state.value) + 1)
             if (ran := after.seconds_running) is not None:
                 _count(tally.running, ran)
@@ -109,6 +136,25 @@ class Tallies:
                 found.append(tally.bucket(key))
         return iter(sorted(found, key=lambda bucket: bucket.second))
 
+    def begin(self) -> None:
+        """Let the totals begin here: what was counted so far is recalled, and an earlier tracker has told of it."""
+        self._before = self._sums()
+
+    def totals(self) -> dict[Place, Bucket]:
+        """Return what happened on each queue since the beginning, as one bucket."""
+        sums = self._sums()
+        for place, before in self._before.items():
+            sums[place].merge(before, -1)
+        return {place: tally.bucket((0, *place)) for place, tally in sums.items()}
+
+    def _sums(self) -> dict[Place, _Tally]:
+        sums: dict[Place, _Tally] = {}
+        for place, tally in self._gone.items():
+            sums.setdefault(place, _Tally()).merge(tally)
+        for (_, family, lane), tally in self._tallies.items():
+            sums.setdefault((family, lane), _Tally()).merge(tally)
+        return sums
+
     def paces(self, now: datetime, seconds: int) -> dict[tuple[str, str], tuple[float, float]]:
         """Return tasks that arrived and attempts that started, each a second, by family and lane, of late."""
         last = int(now.timestamp()) - 1  # the second that goes on isn't full
@@ -119,10 +165,9 @@ class Tallies:
                 sums[family, lane] = arrived + tally.arrived / seconds, started + tally.started / seconds
         return sums
 
-    def _at(self, record: TaskRecord, at: datetime, now: datetime, version: int) -> _Tally:
+    def _at(self, record: TaskRecord, at: datetime, current: int, version: int) -> _Tally:
         """Return the tally of a moment."""
-        current = int(now.timestamp())
-        second = min(int(at.timestamp()), current)  # a worker's clock may be ahead, by a little
+        second = min((at - _EPOCH) // _SECOND, current)  # a worker's clock may be ahead, by a little
         if second <= current - KEPT:
             return _Tally()  # counted nowhere
         operation = record.operation
@@ -142,7 +187,7 @@ class Tallies:
     def _clean(self, current: int) -> None:
         self._cleaned = current
         for key in [key for key in self._tallies if key[0] <= current - KEPT]:
-            del self._tallies[key]
+            self._gone.setdefault(key[1:], _Tally()).merge(self._tallies.pop(key))
 
 
 def _count(histogram: Histogram, seconds: float) -> None:

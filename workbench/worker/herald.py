@@ -63,6 +63,7 @@ class Herald:
         self._progress: dict[str, TaskProgress] = {}  # not told yet
         self._beaten_at = time.monotonic()
         self._announced = False
+        self.last_beat: WorkerHeartbeat | None = None
 
     def online(self, families: tuple[str, ...], operations: tuple[OperationSpec, ...]) -> None:
         """Tell that the worker takes tasks."""
@@ -98,22 +99,20 @@ class Herald:
             for start in running:
                 self.started(msgspec.structs.replace(start, adopted_at=now))
         self._beaten_at = time.monotonic()
-        self._tell(
-            "worker.heartbeat",
-            WorkerHeartbeat(
-                worker=self._worker,
-                busy=len(running),
-                memory=memory,
-                cpu=cpu,
-                draining=draining,
-                done=done,
-                slots=self._slots,
-                load=os.getloadavg()[0],
-                running=tuple(start.task_id for start in running),
-                clock_skew=self._clock.skew,
-                at=now,
-            ),
+        self.last_beat = WorkerHeartbeat(
+            worker=self._worker,
+            busy=len(running),
+            memory=memory,
+            cpu=cpu,
+            draining=draining,
+            done=done,
+            slots=self._slots,
+            load=os.getloadavg()[0],
+            running=tuple(start.task_id for start in running),
+            clock_skew=self._clock.skew,
+            at=now,
         )
+        self._tell("worker.heartbeat", self.last_beat)
 
     def started(self, start: TaskStarted) -> None:
         """Tell of a start in a moment, if the task hasn't ended by then."""

@@ -13,7 +13,7 @@ import functools
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Self
 
 import msgspec
@@ -26,6 +26,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.ids import new_name
 from workbench.core.messages import Failure, OperationSpec, Task
 from workbench.core.settings import Settings
+from workbench.metrics import Family
 from workbench.worker import herald
 from workbench.worker.attempts import Attempts
 from workbench.worker.clock import Clock
@@ -34,6 +35,7 @@ from workbench.worker.control import Control
 from workbench.worker.herald import Herald
 from workbench.worker.holders import Fate, Found, Holders
 from workbench.worker.lease import Leases
+from workbench.worker.metrics import families as families_of
 from workbench.worker.options import Options
 from workbench.worker.pace import LONG, Pace
 from workbench.worker.roster import Job, Roster
@@ -124,6 +126,11 @@ class Worker:
     def idle_seconds(self) -> float:
         """How long nothing has been here to do."""
         return 0.0 if self._roster.held else time.monotonic() - self._busy_at
+
+    def measures(self) -> Iterator[Family]:
+        """Return what the last heartbeat told, for Prometheus; nothing before the first."""
+        beat = self._herald.last_beat
+        return families_of(beat) if beat is not None else iter(())
 
     # --- life -------------------------------------------------------------------------------------
 
