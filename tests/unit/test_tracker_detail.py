@@ -124,6 +124,14 @@ def test_a_story_tells_each_attempt_in_the_order_of_time(tmp_path: Path) -> None
     assert not detail(record, [], None, None).retryable  # its message has been swept
 
 
+def test_a_story_begins_with_the_submission_though_clocks_differ(tmp_path: Path) -> None:
+    with Database(f"sqlite:///{tmp_path / 't.db'}") as database:
+        learn(database, accepted(), finished(started_at=at(-0.002), finished_at=at(-0.001)))
+        told = detail(database.records(IDS[:1])[0], database.attempts(IDS[0]), None, None)
+    assert [event.what.split()[0] for event in told.events] == ["submitted", "attempt", "attempt"]
+    assert told.events[1].what.endswith("started on w1")
+
+
 def test_a_task_is_sent_again_as_the_replay_and_attempt_after_the_last() -> None:
     task = accepted(attempt=2, replay=1, expires_at=at(5), deadline_at=at(6))
     record = TaskRecord(task_id=IDS[0], state=State.FAILED, attempt=4, replay=1)

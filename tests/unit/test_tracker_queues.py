@@ -20,7 +20,9 @@ from workbench.worker.usage import Usage, cpu_seconds
 
 def facts(ready: int | None, arriving: float, leaving: float) -> QueueFacts:
     depth = None if ready is None else QueueDepth(ready, 1)
-    return task_queue("tasks.image", ("image", ""), depth, pace=(arriving, leaving), in_flight=1, slots=2)
+    return task_queue(
+        "tasks.image", ("image", ""), depth, pace=(arriving, leaving), in_flight=1, takers=fold_workers([online()], {})
+    )
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ def test_a_queue_is_drained_at_its_pace_or_not_at_all(
     ready: int | None, arriving: float, leaving: float, drained_in: float | None
 ) -> None:
     told = facts(ready, arriving, leaving)
-    assert (told.drained_in, told.ready) == (drained_in, ready)
+    assert (told.drained_in, told.ready, told.workers, told.slots) == (drained_in, ready, 1, 2)
 
 
 def test_queues_are_those_of_families_lanes_and_what_was_seen() -> None:

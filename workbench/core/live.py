@@ -157,9 +157,10 @@ class QueueFacts(msgspec.Struct, frozen=True, kw_only=True):
     family: str = ""
     lane: str = ""
     ready: int | None = None  # messages that wait; None where the queue isn't there
-    consumers: int = 0
+    consumers: int = 0  # as the broker counts them: a worker whose tasks are short has two
+    workers: int = 0  # that are there and take from it
     in_flight: int = 0  # tasks that run
-    slots: int = 0  # of the workers that are there and take from it
+    slots: int = 0  # of those workers
     arriving: float = 0.0  # tasks a second, over the last minute
     leaving: float = 0.0  # attempts started a second, over the last minute
     drained_in: float | None = None  # seconds until it is empty at this pace; None where it isn't getting shorter

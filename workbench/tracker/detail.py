@@ -67,7 +67,7 @@ def detail(
         record=record,
         arguments=tuple(_arguments(task)) if task is not None else (),
         result=_result(end),
-        events=tuple(sorted(_story(record, attempts), key=lambda event: event.at)),
+        events=_in_order(_story(record, attempts), record.submitted_at),
         retryable=retryable(record) and task is not None,
     )
 
@@ -121,6 +121,11 @@ def _result(end: TaskFinished | None) -> str:
     if end is None or end.result is None:
         return ""
     return preview(end.result)
+
+
+def _in_order(events: Iterable[Event], begin: datetime | None) -> tuple[Event, ...]:
+    """Sort a story by its times, but for its beginning: a producer's clock may be ahead of a worker's, by a little."""
+    return tuple(sorted(events, key=lambda event: event.at if begin is None else max(begin, event.at)))
 
 
 def _story(record: TaskRecord, attempts: Sequence[AttemptRecord]) -> Iterable[Event]:

@@ -91,7 +91,7 @@ class QueueLooks:
                     depth,
                     pace=paces.get(place, (0.0, 0.0)),
                     in_flight=running[place],
-                    slots=_slots(workers, place),
+                    takers=_takers(workers, place),
                 )
             )
         for kind, queue in (("dead", self._topology.dead_queue), ("tracker", self._topology.tracker_queue)):
@@ -119,7 +119,13 @@ def places(operations: Iterable[str], workers: Iterable[WorkerRecord], others: I
 
 
 def task_queue(
-    queue: str, place: Place, depth: QueueDepth | None, *, pace: tuple[float, float], in_flight: int, slots: int
+    queue: str,
+    place: Place,
+    depth: QueueDepth | None,
+    *,
+    pace: tuple[float, float],
+    in_flight: int,
+    takers: list[WorkerRecord],
 ) -> QueueFacts:
     """Return the facts of one task queue.
 
@@ -129,8 +135,8 @@ def task_queue(
         Tasks that come in, and that are started, each a second.
     in_flight
         Tasks that run.
-    slots
-        Of those who take from it.
+    takers
+        The workers that take from it.
     """
     arriving, leaving = pace
     drained_in = None
@@ -144,7 +150,8 @@ def task_queue(
         family=place[0],
         lane=place[1],
         in_flight=in_flight,
-        slots=slots,
+        workers=len(takers),
+        slots=sum(worker.slots for worker in takers),
         arriving=arriving,
         leaving=leaving,
         drained_in=drained_in,
@@ -158,6 +165,6 @@ def _counted(facts: QueueFacts, depth: QueueDepth | None) -> QueueFacts:
     return msgspec.structs.replace(facts, ready=depth.ready, consumers=depth.consumers)
 
 
-def _slots(workers: Iterable[WorkerRecord], place: Place) -> int:
+def _takers(workers: Iterable[WorkerRecord], place: Place) -> list[WorkerRecord]:
     family, lane = place
-    return sum(worker.slots for worker in workers if family in worker.families and (worker.lane or "") == lane)
+    return [worker for worker in workers if family in worker.families and (worker.lane or "") == lane]

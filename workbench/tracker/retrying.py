@@ -42,7 +42,9 @@ class Retrying:
         self._thread = thread
         self._publisher = publisher
         self._topology = topology
-        self._sent: dict[str, int] = {}  # the replay that is on its way to the record, by task id
+        # The replay that is on its way to the record, by task id, and what is done once the broker has it: who asks for
+        # the same meanwhile waits for the same.
+        self._sent: dict[str, tuple[int, asyncio.Future[None]]] = {}
 
     async def retry(self, task_ids: Sequence[str]) -> Retried:
         """Publish tasks again; one that isn't confirmed in time is refused, and may be on its way all the same."""
@@ -50,26 +52,27 @@ class Retrying:
         known = await loop.run_in_executor(self._thread, self._database.sent, task_ids)
         refused: dict[str, str] = {}
         sent: dict[str, int] = {}
-        publishing: dict[str, tuple[int, asyncio.Future[None]]] = {}
+        asked: dict[str, tuple[int, asyncio.Future[None]]] = {}
         for task_id in dict.fromkeys(task_ids):
             record, message = known.get(task_id, (None, None))
-            if record is not None and self._sent.get(task_id, -1) > record.replay:
-                sent[task_id] = self._sent[task_id]
+            if record is not None and task_id in self._sent and self._sent[task_id][0] > record.replay:
+                asked[task_id] = self._sent[task_id]
             elif (why := _refusal(record, message)) or record is None or message is None:
                 refused[task_id] = why
             else:
                 task = again(record, decode_task(message))
-                publishing[task_id] = task.replay, asyncio.ensure_future(self._publish(task))
-        if publishing:
-            await asyncio.wait([future for _, future in publishing.values()], timeout=_PATIENCE)
-        for task_id, (replay, future) in publishing.items():
-            if not future.done():
+                asked[task_id] = self._sent[task_id] = task.replay, asyncio.ensure_future(self._publish(task))
+        if asked:
+            await asyncio.wait([future for _, future in asked.values()], timeout=_PATIENCE)
+        for task_id, (replay, future) in asked.items():
+            if not future.done() or future.cancelled() or future.exception() is not None:
                 future.cancel()
-                refused[task_id] = f"the broker hasn't confirmed it within {_PATIENCE:g} s"
-            elif (error := future.exception()) is not None:
-                refused[task_id] = str(error)
+                self._sent.pop(task_id, None)
+                failed = future.done() and not future.cancelled()
+                why = str(future.exception()) if failed else f"the broker hasn't confirmed it within {_PATIENCE:g} s"
+                refused[task_id] = why
             else:
-                sent[task_id] = self._sent[task_id] = replay
+                sent[task_id] = replay
         while len(self._sent) > _MOST_SENT:
             del self._sent[next(iter(self._sent))]
         return Retried(sent=sent, refused=refused)
