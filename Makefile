@@ -19,11 +19,11 @@ setup: ## Install RabbitMQ (if none is found) and the package with its notebook,
 
 .PHONY: setup-test
 setup-test:
-	@scripts/setup notebook,samples,test postgresql moto
+	@scripts/setup notebook,samples,test postgresql moto chromium nginx
 
 .PHONY: setup-faults
 setup-faults:
-	@scripts/setup notebook,samples,test postgresql moto faketime netns
+	@scripts/setup notebook,samples,test postgresql moto chromium nginx faketime netns
 
 .PHONY: setup-lint
 setup-lint:
@@ -54,8 +54,8 @@ fuzz: setup-test ## Damage messages and values for a minute (ARGS="--seed 7")
 	@$(BIN)/python -W error -m tests.security.fuzz --seconds 60 $(ARGS)
 
 .PHONY: large
-large: setup-test ## Work on a table of 3 GB in a slot of 1 GB; needs 20 GB of disk, run it alone
-	@$(BIN)/python -m pytest tests/integration/test_large.py -m "" -s $(ARGS)
+large: setup-test ## Work on a table of 3 GB in a slot of 1 GB, and search among a million tasks; needs 20 GB of disk, run it alone
+	@$(BIN)/python -m pytest tests/integration/test_large.py tests/integration/test_large_tracker.py -m "" -s $(ARGS)
 
 .PHONY: lint
 lint: setup-lint ## Check style, types and the direction of imports

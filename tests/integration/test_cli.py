@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +37,21 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert "A workbench is running in" in up.stdout
     yield directory
     control.down(directory)
+
+
+def serves(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_up_serves_the_dashboard_and_status_tells_where(directory: Path) -> None:
+    said = workbench("status", "--directory", directory).stdout
+    told = re.search(r"Its dashboard is at (http://127\.0\.0\.1:\d+/)", said)
+    assert told is not None
+    wait_until(lambda: serves(told[1]), what="the dashboard answers")
 
 
 def test_a_worker_script_serves_its_family_until_sigterm(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import doctest
 import importlib
 import pkgutil
@@ -77,6 +78,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert not anchor or anchor in anchors(linked), target
 
 
+def options_of_panel() -> set[str]:
+    """What `panel serve` takes, and so the dashboard does."""
+    command = pytest.importorskip("panel.command.serve")
+    parser = argparse.ArgumentParser()
+    command.Serve(parser=parser)
+    return {option for action in parser._actions for option in action.option_strings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
 def test_every_command_and_option_exists(page: Path) -> None:
     known = typer.main.get_command(cli.app).commands
@@ -90,6 +99,8 @@ def test_every_command_and_option_exists(page: Path) -> None:
             assert words[0] in command.commands, f"workbench {name}"
             command = command.commands[words.pop(0)]
         options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        if name == "dashboard":
+            options |= options_of_panel()
         for word in words:
             assert not word.startswith("--") or word in options, f"workbench {name} {word}"
 

@@ -98,3 +98,11 @@ def test_restarts_come_later_and_later_up_to_a_bound():
     assert delays[0] == 0.2
     assert delays == sorted(delays)
     assert delays[-1] == 30.0
+
+
+def test_the_dashboard_comes_last_and_is_no_worker(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, workers=2, dashboard=5099)
+    assert [service.name for service in plan.stages[-1]] == ["dashboard"]
+    assert "5099" in plan.stages[-1][0].command
+    assert plan.workers == ("worker-1", "worker-2")
+    assert "dashboard" not in {service.name for stage in make_plan(tmp_path).stages for service in stage}

@@ -11,14 +11,15 @@ import sqlalchemy as sa
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.ids import new_task_id
-from workbench.core.messages import Status, TaskFinished, TaskStarted, decode, encode
+from workbench.core.messages import Failure, Status, TaskFinished, TaskStarted, decode, encode
 from workbench.core.states import State
 from workbench.tracker import schema
 from workbench.tracker.database import Database
 from workbench.tracker.schema import to_micros
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
-DONE, RUNNING, QUEUED, SWEPT = (new_task_id() for _ in range(4))
+DONE, RUNNING, QUEUED, SWEPT, FAILED = (new_task_id() for _ in range(5))
+FAILURE = Failure(type="KeyError", message="1", traceback='File "/a/b.py", line 3, in pick')
 KEY = "sha256/ab/" + "c" * 62
 
 # As version 1 declared them; {blob} is BLOB or BYTEA.
@@ -56,7 +57,7 @@ class RecordOf1(msgspec.Struct, kw_only=True):
     worker: str | None = None
     slot: int | None = None
     summary: str = ""
-    failure: None = None
+    failure: Failure | None = None
     output: str = ""
     peak_memory: int | None = None
     queued_attempt: int = 1
@@ -124,6 +125,7 @@ def make_version_1(url: str) -> None:
         task_row(RecordOf1(task_id=RUNNING, state="running", started_at=T0, worker="w1", slot=1)),
         task_row(RecordOf1(task_id=QUEUED, lane="fast", attempt=1)),
         task_row(RecordOf1(task_id=SWEPT, state="succeeded", finished_at=end), swept_at=to_micros(end)),
+        task_row(RecordOf1(task_id=FAILED, state="failed", finished_at=end, failure=FAILURE)),
     ]
     tried = [
         {"task_id": DONE, "started_at": to_micros(T0), "finished_at": to_micros(end), "outcome": encode(outcome(DONE))},
@@ -185,6 +187,13 @@ def test_what_version_1_did_not_note_is_filled_in_by_the_upgrade(upgraded: Datab
     with upgraded._connections.read() as connection:
         lane = connection.scalar(sa.select(schema.tasks.c.lane).where(schema.tasks.c.task_id == QUEUED))
     assert lane == "fast"
+
+
+def test_the_upgrade_puts_failures_into_their_groups(upgraded: Database) -> None:
+    (group,) = upgraded.failures(limit=10).groups
+    assert (group.type, group.frame, group.count, group.latest) == ("KeyError", "/a/b.py:3 in pick", 1, FAILED)
+    assert [record.task_id for record in upgraded.newest(operation="image.thumbnail", state=State.FAILED)] == [FAILED]
+    assert [record.task_id for record in upgraded.newest(worker="w1")] == [RUNNING, DONE]
 
 
 def test_an_upgraded_database_has_the_tables_of_a_new_one(upgraded: Database, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.support import until
+from workbench.broker import Publisher, Topology
 from workbench.broker.inspect import QueueDepth
 from workbench.core import rpc
 from workbench.core.errors import BrokerUnavailable
@@ -31,7 +32,11 @@ from workbench.core.messages import (
 from workbench.core.settings import Settings
 from workbench.core.states import State, TaskRecord
 from workbench.tracker import rpc as room
+from workbench.tracker.aggregates import Aggregates
 from workbench.tracker.database import Database
+from workbench.tracker.live import LiveAnswers
+from workbench.tracker.queues import QueueLooks
+from workbench.tracker.retrying import Retrying
 from workbench.tracker.rpc import Answers, encode_to_fit, young
 from workbench.tracker.waiting import Waiting
 
@@ -54,11 +59,27 @@ class Desk:
             self.waiting,
             thread=thread,
             settings=Settings(broker_url="amqp://", store="/store", roots=("/data",)),
-            name="tracker-1",
             behind=lambda: self.behind,
             depth=self.depth,
             blocked=lambda: self.blocked,
             write=thread,
+            live=self.live(thread),
+        )
+
+    def live(self, thread: ThreadPoolExecutor) -> LiveAnswers:
+        topology = Topology("t.")
+        self.aggregates = Aggregates("life-1")
+        publisher = Publisher("amqp://", topology, name="desk")
+        return LiveAnswers(
+            self.aggregates,
+            self.database,
+            thread=thread,
+            write=thread,
+            queues=QueueLooks(self.aggregates, topology, self.depth),
+            retrying=Retrying(self.database, thread=thread, publisher=publisher, topology=topology),
+            name="tracker-1",
+            pending=lambda: 0,
+            blocked=lambda: self.blocked,
         )
 
     async def depth(self, queue: str) -> QueueDepth | None:
@@ -67,7 +88,11 @@ class Desk:
         return self.queues.get(queue)
 
     def learn(self, *messages: Task | Event) -> None:
-        self.waiting.wake(self.database.apply([(message, encode(message)) for message in messages], now=utcnow()).ended)
+        now = utcnow()
+        applied = self.database.apply([(message, encode(message)) for message in messages], now=now)
+        self.aggregates.learn(applied.transitions, now)
+        self.aggregates.meet(applied.workers, now)
+        self.waiting.wake(applied.ended)
 
     async def ask(self, request: rpc.AnyRequest) -> Any:
         return rpc.decode_answer(await self.answers.answer(rpc.encode(request)))
@@ -150,7 +175,7 @@ def test_an_outcome_between_the_look_and_the_wait_is_not_missed(run: Any, monkey
 
         def look_then_learn(*args: Any, **kwargs: Any) -> rpc.Outcomes:
             found = look(*args, **kwargs)
-            ended, _ = desk.database.apply([(finished(task_id), encode(finished(task_id)))], now=utcnow())
+            ended = desk.database.apply([(finished(task_id), encode(finished(task_id)))], now=utcnow()).ended
             loop.call_soon_threadsafe(desk.waiting.wake, ended)
             return found
 

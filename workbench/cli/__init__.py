@@ -3,7 +3,7 @@
 A file for each group of commands. Each command reads its options, calls what does the work, and prints.
 """
 
-from workbench.cli import dead, local, parts, tasks  # noqa: F401 - each adds its commands
+from workbench.cli import dashboard, dead, local, parts, tasks  # noqa: F401 - each adds its commands
 from workbench.cli.main import app, main
 
 __all__ = ["app", "main"]

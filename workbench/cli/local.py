@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from workbench.cli.common import Directory, Include, import_from_here, log, out, say
 from workbench.cli.main import app
 from workbench.core.settings import RunningState, Settings, default_directory
+from workbench.dashboard.ports import free_port
 
 
 @app.command(rich_help_panel="A workbench on this machine")
@@ -21,6 +23,9 @@ def up(
     workers: Annotated[int, typer.Option(min=0, help="Worker processes for each family.")] = 1,
     slots: Annotated[int, typer.Option(min=1, help="Tasks each of them runs at once.")] = 2,
     include: Include = None,
+    dashboard: Annotated[
+        int, typer.Option(min=0, max=65535, help="The dashboard's port, or the next free one; 0 for no dashboard.")
+    ] = 5006,
     root: Annotated[
         list[Path] | None,
         typer.Option(
@@ -41,9 +46,17 @@ def up(
         slots=slots,
         include=tuple(include or ()),
         roots=root,
+        dashboard=_dashboard_port(dashboard),
         detach=detach,
         on_ready=lambda state: _welcome(state, directory, detach),
     )
+
+
+def _dashboard_port(wanted: int) -> int:
+    """Return where the dashboard can be served; 0 where that isn't wanted, or Panel isn't installed."""
+    if not wanted or importlib.util.find_spec("panel") is None:
+        return 0
+    return free_port("127.0.0.1", wanted)
 
 
 def _welcome(state: RunningState, directory: Path | None, detached: bool) -> None:
@@ -51,7 +64,7 @@ def _welcome(state: RunningState, directory: Path | None, detached: bool) -> Non
     say(f"A workbench is running in {(directory or default_directory()).absolute()}.")
     say(f"  in a notebook   import workbench as wb; client = wb.Client({_where(directory)})")
     say(f"  elsewhere       export WORKBENCH_BROKER_URL={state.settings.broker_url}")
-    say(f"  look            workbench status{option}")
+    say(f"  look            {state.dashboard or f'workbench status{option}'}")
     say(f"  stop            {f'workbench down{option}' if detached else 'Ctrl-C'}")
 
 
@@ -82,6 +95,8 @@ def status(directory: Directory = None) -> None:
         say(f"No workbench is running in {where}. Start one: workbench up --detach")
         raise typer.Exit(1)
     say(f"A workbench is running in {where} (pid {found.pid}).")
+    if found.dashboard:
+        say(f"Its dashboard is at {found.dashboard}")
     table = Table("process", "pid", box=None, pad_edge=False)
     for name, pid in found.processes.items():
         table.add_row(name, str(pid))

@@ -18,6 +18,12 @@ from workbench.cli.common import (
     settings_of,
 )
 from workbench.cli.main import app
+from workbench.metrics import LOOPBACK
+
+MetricsPort = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Serve metrics for Prometheus on this port; by default none.")
+]
+MetricsAddress = Annotated[str, typer.Option(help="Where to listen for it: 0.0.0.0 for all networks.")]
 
 
 @app.command(rich_help_panel="Its parts, on any machine")
@@ -44,6 +50,8 @@ def worker(
         str | None, typer.Option(help="End once nothing was to do for this time, such as 90 (seconds) or 10m.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="How it is called; by default the host and a random part.")] = None,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = LOOPBACK,
 ) -> None:
     """Take tasks from the queues of these families and run them. SIGTERM drains it."""
     from workbench.worker import run
@@ -60,6 +68,7 @@ def worker(
         recycle_after=recycle_after,
         grace=grace,
         name=name,
+        metrics=None if metrics_port is None else (metrics_address, metrics_port),
         max_runtime=None if max_runtime is None else parse_duration(max_runtime),
         idle_exit=None if idle_exit is None else parse_duration(idle_exit),
     )
@@ -67,9 +76,15 @@ def worker(
 
 
 @app.command(rich_help_panel="Its parts, on any machine")
-def tracker(url: Url = None, directory: Directory = None) -> None:
+def tracker(
+    url: Url = None,
+    directory: Directory = None,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = LOOPBACK,
+) -> None:
     """Record what happens to tasks, and answer who asks. One is active at a time; others stand by."""
     from workbench.tracker import run
 
     log()
-    asyncio.run(run.run(settings_of(url, directory)))
+    measured_at = None if metrics_port is None else (metrics_address, metrics_port)
+    asyncio.run(run.run(settings_of(url, directory), measured_at=measured_at))

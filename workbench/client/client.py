@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 import time
+import weakref
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 from workbench.broker.letters import Letter
 from workbench.client import bridge, cancel, dead, questions
 from workbench.client.cancel import TIMEOUT as CANCEL_TIMEOUT
 from workbench.client.cancel import Cancellation
+from workbench.client.engine import Engine
 from workbench.client.handle import TaskHandle
+from workbench.client.live import Live
 from workbench.client.outcomes import Waiting
 from workbench.client.producer import Producer
+from workbench.client.screen import Screen
 from workbench.client.targets import One, Targets, ids_of, is_one
 from workbench.core import rpc
 from workbench.core.errors import InvalidArguments, TaskNotFound, TrackerUnavailable, WorkbenchError
@@ -57,6 +61,7 @@ class Client(Producer):
     _listens = True
     _announced: Mapping[str, OperationSpec] = {}
     _announced_until = 0.0
+    _screens: ClassVar[weakref.WeakKeyDictionary[Engine, Screen]] = weakref.WeakKeyDictionary()  # views share theirs
 
     # --- one task ---------------------------------------------------------------------------------
 
@@ -309,6 +314,49 @@ class Client(Producer):
     async def workbench(self) -> Workbench:
         """Ask who is there: the workers, and what they can do."""
         return await self._ask(rpc.GetWorkbench(), rpc.Workbench)
+
+    def dashboard(self, *, read_only: bool = False, height: int = 760) -> Screen:
+        """Show the live dashboard in a notebook cell.
+
+        It runs in a process of its own, so that a busy kernel doesn't stop it, and ends with the client. A client has
+        one: where it's shown again, it's shown there instead.
+
+        Parameters
+        ----------
+        read_only
+            Whether everything that changes something is left out.
+        height
+            Of the frame, in pixels.
+
+        Raises
+        ------
+        WorkbenchError
+            If Panel isn't installed, or the dashboard doesn't come up; the message has what it said.
+
+        Examples
+        --------
+        As the last line of a cell::
+
+            client.dashboard()
+        """
+        shown = self._screens.get(self.engine)
+        if shown is None or not shown.open or shown.read_only != read_only:
+            if shown is not None:
+                shown.close()
+            shown = self._screens[self.engine] = Screen(self.settings, read_only=read_only)
+        shown.height = height
+        return shown
+
+    def close(self) -> None:
+        """Close the connections, and the dashboard. Tasks go on without them. May be called twice."""
+        if (shown := self._screens.pop(self.engine, None)) is not None:
+            shown.close()
+        super().close()
+
+    @functools.cached_property
+    def live(self) -> Live:
+        """What a live view asks: changes, searches, queues and failures; and to retry, discard and drain."""
+        return Live(self.engine)
 
     # --- used by handles --------------------------------------------------------------------------
 

@@ -141,6 +141,10 @@ class Engine:
         """
         return self.run(self._ask(request, timeout))
 
+    async def call(self, body: bytes, timeout: float, *, exchange: str, key: str) -> bytes:
+        """Ask whoever a key leads to, on the engine's loop; raise `NobodyThere` where no queue takes it."""
+        return await self._caller.ask(body, timeout=timeout, exchange=exchange, key=key)
+
     def wait(self, waiting: Waiting, timeout: float | None) -> Future[messages.TaskFinished]:
         """Wait for a task's outcome; fails with `TimeoutError` after `timeout` seconds."""
         return self.run(self._wait(waiting, timeout))

@@ -20,6 +20,10 @@ class CancelTasks(Order, frozen=True, kw_only=True, tag="cancel"):
     reason: str = ""
 
 
+class Drain(Order, frozen=True, kw_only=True, tag="drain"):
+    """Take nothing more, let what runs end, and stop; as on SIGTERM. Answered by `Draining`."""
+
+
 class AskHolder(Order, frozen=True, kw_only=True, tag="holder.ask"):
     """Does this worker still run this attempt? Answered by `Holding`."""
 
@@ -42,13 +46,20 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     hold: Hold
 
 
-AnyOrder = CancelTasks | AskHolder
+class Draining(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to `Drain`."""
+
+    running: int  # tasks that it still runs
+
+
+AnyOrder = CancelTasks | AskHolder | Drain
 
 encode = msgspec.msgpack.Encoder().encode
 """Write an order or an answer as bytes."""
 
 _order_decoder: msgspec.msgpack.Decoder[AnyOrder] = msgspec.msgpack.Decoder(AnyOrder)
 _holding_decoder: msgspec.msgpack.Decoder[Holding] = msgspec.msgpack.Decoder(Holding)
+_draining_decoder: msgspec.msgpack.Decoder[Draining] = msgspec.msgpack.Decoder(Draining)
 
 
 def decode_order(body: bytes) -> AnyOrder:
@@ -59,3 +70,8 @@ def decode_order(body: bytes) -> AnyOrder:
 def decode_holding(body: bytes) -> Holding:
     """Read the answer to `AskHolder`; raise `msgspec.DecodeError` where `body` isn't one."""
     return read(_holding_decoder, body)
+
+
+def decode_draining(body: bytes) -> Draining:
+    """Read the answer to `Drain`; raise `msgspec.DecodeError` where `body` isn't one."""
+    return read(_draining_decoder, body)

@@ -216,6 +216,8 @@ class WorkerHeartbeat(Message, frozen=True, kw_only=True, tag="worker.heartbeat"
     load: float = 0.0  # the host's load average over the last minute
     running: tuple[str, ...] = ()  # the ids of the tasks in its slots
     clock_skew: float = 0.0  # seconds that its host's clock is ahead of the tracker's
+    cpu: float = 0.0  # cores that it and its children have kept busy since the heartbeat before
+    draining: bool = False  # it takes nothing more, and stops when what it runs has ended
     at: Time
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from workbench.core.live import Bucket, Counter, Detail, Execution, FailureGroup, Health, Mark, QueueFacts
 from workbench.core.messages import OperationSpec, TaskFinished, Time, read
 from workbench.core.states import State, TaskRecord
 
@@ -82,6 +83,63 @@ class PinTasks(Request, frozen=True, kw_only=True, tag="tasks.pin"):
 
     task_ids: tuple[str, ...]
     pinned: bool = True
+
+
+class GetChanges(Request, frozen=True, kw_only=True, tag="changes.get"):
+    """What has changed since `mark`, for a live view. Answered by `Changes`."""
+
+    mark: Mark = Mark()
+    seconds: Annotated[int, msgspec.Meta(ge=0, le=3600)] = 600  # of buckets, where all is told
+    executions: Annotated[int, msgspec.Meta(ge=0, le=50_000)] = 5000  # the newest, at most
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which tasks are meant; a field that is empty leaves all."""
+
+    states: tuple[State, ...] = ()
+    operation: str | None = None  # a name, or a family
+    worker: str | None = None
+    text: str = ""  # part of a name (operation, worker, exception, place), or the first letters of an id, eight or more
+    group: str | None = None  # a `FailureGroup`'s id
+    submitted_from: Time | None = None
+    submitted_before: Time | None = None
+
+
+class SearchTasks(Request, frozen=True, kw_only=True, tag="tasks.search"):
+    """The newest tasks that match, older than `before` (a task id). Answered by `Page`."""
+
+    filter: Filter = Filter()
+    before: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 100
+
+
+class GetDetail(Request, frozen=True, kw_only=True, tag="detail.get"):
+    """One task, with what it was given and gave. Answered by `TaskDetail`."""
+
+    task_id: str
+
+
+class GetQueues(Request, frozen=True, kw_only=True, tag="queues.get"):
+    """The broker's queues. Answered by `Queues`."""
+
+
+class GetFailures(Request, frozen=True, kw_only=True, tag="failures.get"):
+    """Failed tasks, in groups, the latest first. Answered by `Failures`."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 200
+
+
+class RetryTasks(Request, frozen=True, kw_only=True, tag="tasks.retry"):
+    """Send tasks again that have ended otherwise than well. Answered by `Retried`."""
+
+    task_ids: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)]
+
+
+class DismissFailures(Request, frozen=True, kw_only=True, tag="failures.dismiss"):
+    """Take failed tasks out of the failures' groups; they stay failed, and on record. Answered by `TaskIds`."""
+
+    group: str
+    limit: Annotated[int, msgspec.Meta(ge=1, le=5000)] = 5000
 
 
 class Tasks(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="tasks"):
@@ -181,6 +239,8 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     load: float = 0.0  # its host's load average over the last minute
     running: tuple[str, ...] = ()  # the ids of the tasks in its slots
     clock_skew: float = 0.0  # seconds that its host's clock is ahead of the tracker's
+    cpu: float = 0.0  # cores that it and its children have kept busy since the heartbeat before
+    draining: bool = False  # it takes nothing more, and stops when what it runs has ended
 
 
 class Workbench(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="workbench"):
@@ -197,11 +257,76 @@ class Workbench(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", t
         return f"<Workbench with {online} workers online, {len(self.operations)} operations>"
 
 
+class Changes(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="changes"):
+    """What has changed since a mark.
+
+    Counters, buckets, executions and workers replace those of the same key; the others are as they were. Where `anew`
+    holds, this is everything there is, and what was known before is void: another tracker has taken over, say.
+    """
+
+    mark: Mark  # for the next request
+    anew: bool
+    health: Health
+    states: dict[State, int]  # how many tasks are in each, in all; always told
+    counters: tuple[Counter, ...] = ()
+    buckets: tuple[Bucket, ...] = ()  # in the order of time
+    executions: tuple[Execution, ...] = ()  # in the order of their index; of one execution the latest only
+    skipped: int = 0  # older executions that were left out, or are forgotten
+    workers: tuple[WorkerRecord, ...] = ()
+
+    def __repr__(self) -> str:
+        news = (
+            f"{len(self.counters)} counters, {len(self.buckets)} buckets, {len(self.executions)} executions, "
+            f"{len(self.workers)} workers"
+        )
+        return f"<Changes{' anew' if self.anew else ''}: {news}>"
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="page"):
+    """Some of the tasks that match."""
+
+    records: tuple[TaskRecord, ...]  # the newest first, without what they printed and their tracebacks
+    total: int  # tasks that match, on all pages
+    exact: bool  # whether `total` is all; otherwise there are at least so many
+    before: str | None = None  # for the next page; None where this is the last
+
+
+class TaskDetail(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="detail"):
+    """One task; None where the tracker has no such task."""
+
+    detail: Detail | None
+
+
+class Queues(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="queues"):
+    """The broker's queues, and when they were looked at."""
+
+    queues: tuple[QueueFacts, ...]
+    at: Time
+
+
+class Failures(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="failures"):
+    """Groups of failed tasks, the latest first, and how many groups and tasks there are in all."""
+
+    groups: tuple[FailureGroup, ...]
+    total_groups: int
+    total: int
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="retried"):
+    """What came of sending tasks again."""
+
+    sent: dict[str, int]  # the number of the new replay, by task id
+    refused: dict[str, str]  # why not, by task id
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="problem"):
     """The request could not be answered, and why."""
 
     message: str
 
+
+LiveRequest = GetChanges | SearchTasks | GetDetail | GetQueues | GetFailures | RetryTasks | DismissFailures
+"""What a live view asks."""
 
 AnyRequest = (
     GetTasks
@@ -214,8 +339,26 @@ AnyRequest = (
     | GetWhy
     | GetCancelled
     | PinTasks
+    | LiveRequest
 )
-AnyAnswer = Tasks | Outcomes | Stats | TrackerTime | Workbench | TaskIds | Cancelled | Attempts | Why | Problem
+AnyAnswer = (
+    Tasks
+    | Outcomes
+    | Stats
+    | TrackerTime
+    | Workbench
+    | TaskIds
+    | Cancelled
+    | Attempts
+    | Why
+    | Changes
+    | Page
+    | TaskDetail
+    | Queues
+    | Failures
+    | Retried
+    | Problem
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)

@@ -16,6 +16,8 @@ from workbench.core.errors import NoWorkbench, WorkbenchError
 
 STATE_FILE = "workbench.json"
 RETENTION = 7 * 24 * 3600.0
+DASHBOARD_READ_ONLY = "WORKBENCH_DASHBOARD_READ_ONLY"
+"""The variable that, where it isn't empty, has the dashboard leave out everything that changes something."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +107,7 @@ class RunningState(msgspec.Struct, frozen=True, kw_only=True):
     started: str = ""  # the supervisor's start time as the kernel tells it, so that a reused pid isn't mistaken for it
     processes: dict[str, int] = {}  # pids by name: node, epmd, tracker, worker-1 …
     restarts: dict[str, int] = {}  # how often each has been started again, where it has been
+    dashboard: str = ""  # where a browser on this machine finds it
 
 
 def default_directory(environ: Mapping[str, str] = os.environ) -> Path:

@@ -51,6 +51,7 @@ def up(
     store: str | None = None,
     database: str | None = None,
     roots: Iterable[str | Path] | None = None,
+    dashboard: int = 0,
     detach: bool = True,
     on_ready: Callable[[RunningState], None] = lambda _state: None,
 ) -> None:
@@ -79,6 +80,7 @@ def up(
         store=store,
         database=database,
         roots=roots,
+        dashboard=dashboard,
     )
     if detach:
         _reap()

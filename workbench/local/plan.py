@@ -16,6 +16,7 @@ from workbench.core.errors import InvalidArguments
 from workbench.core.settings import RETENTION, Settings, retention_of
 
 TRACKER = "tracker"
+DASHBOARD = "dashboard"
 _MAX_DELAY = 30.0
 _DRAIN = 8.0  # seconds a worker lets its tasks run on; it then still has time to hand back what didn't end
 
@@ -48,6 +49,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         Services in the order in which they start; they stop in the reverse. Those of one stage go together.
     temporary
         Whether the directory is removed at the end.
+    dashboard
+        The port at which the dashboard is served; 0 where it isn't.
     """
 
     directory: str
@@ -57,11 +60,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[str, ...] = ()
     retention: float = RETENTION
     temporary: bool = False
+    dashboard: int = 0
 
     @property
     def workers(self) -> tuple[str, ...]:
         """The names of the workers, as they announce themselves."""
-        return tuple(service.name for stage in self.stages for service in stage if service.name != TRACKER)
+        services = (service.name for stage in self.stages for service in stage)
+        return tuple(name for name in services if name not in (TRACKER, DASHBOARD))
 
     def settings(self, broker_url: str) -> Settings:
         """Return the settings of the services and clients, once the broker's address is known."""
@@ -86,6 +91,7 @@ def make_plan(
     database: str | None = None,
     roots: Iterable[str | Path] | None = None,
     temporary: bool = False,
+    dashboard: int = 0,
 ) -> Plan:
     """Plan a tracker and workers around a private node.
 
@@ -103,6 +109,8 @@ def make_plan(
         By default below `directory`.
     roots
         Directories whose files travel by path; by default the current one.
+    dashboard
+        The port at which the dashboard is served, on this machine only; 0 for none.
 
     Raises
     ------
@@ -111,14 +119,19 @@ def make_plan(
     """
     directory = directory.absolute()
     tracker = Service(name=TRACKER, command=(sys.executable, "-m", "workbench", "tracker"))
+    stages: tuple[tuple[Service, ...], ...] = ((tracker,), _workers(workers, slots, families, tuple(include)))
+    if dashboard:
+        command = (sys.executable, "-m", "workbench", "dashboard", "--port", str(dashboard))
+        stages = (*stages, (Service(name=DASHBOARD, command=command),))
     return Plan(
         directory=str(directory),
-        stages=((tracker,), _workers(workers, slots, families, tuple(include))),
+        stages=stages,
         store=store or str(directory / "store"),
         database=database or f"sqlite:///{directory / 'tracker.sqlite'}",
         roots=tuple(str(Path(root).absolute()) for root in ((Path.cwd(),) if roots is None else roots)),
         retention=retention_of(),
         temporary=temporary,
+        dashboard=dashboard,
     )
 
 

@@ -238,6 +238,7 @@ class Supervisor:
             started=start_time(os.getpid()),
             processes={**self._node.processes(), **{name: child.pid for name, child in self._children.items()}},
             restarts=self._restarts,
+            dashboard=f"http://127.0.0.1:{self._plan.dashboard}/" if self._plan.dashboard else "",
         )
         try:
             write_private(self._directory / STATE_FILE, msgspec.json.format(msgspec.json.encode(state)))

@@ -34,6 +34,9 @@ _SIGNS = {
 _CELLS = 20
 _LINE = 200  # characters of a text's line
 _COLUMNS = 20
+_ROWS = 10
+_EDGE = 640  # pixels that a result's picture is wide or high
+_TEXT = 4000  # characters
 _SHOWN = 16 << 20  # bytes of a picture, of which all has to be decoded
 _WHOLE = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ico", ".jp2", ".avif")
 
@@ -147,6 +150,23 @@ def _file(ref: FileRef) -> str:
     size = "–" if ref.size is None else f"{ref.size:,} bytes"
     facts = _table([("size", size), ("where", f"<code>{html.escape(ref.uri)}</code>")], html.escape(ref.name))
     return facts + _preview(ref)
+
+
+def preview_of(value: Any) -> str:
+    """Return how a result begins as HTML, escaped: a picture, the head of a table, a file's facts, or a text."""
+    module, name = type(value).__module__.partition(".")[0], type(value).__name__
+    match module, name:
+        case "workbench", "FileRef":
+            return _file(value)
+        case "pandas", "DataFrame":
+            return _shown(value.head(_ROWS))
+        case "pyarrow", "Table":
+            return _shown(value.slice(0, _ROWS).to_pandas())
+        case "PIL", _:
+            picture = value.copy()
+            picture.thumbnail((_EDGE, _EDGE))
+            return _shown(picture)
+    return _shown(repr(value)[:_TEXT])
 
 
 def _preview(ref: FileRef) -> str:

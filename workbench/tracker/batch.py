@@ -24,6 +24,7 @@ from workbench.core.messages import (
 from workbench.core.routing import family_of
 from workbench.core.states import Fact, TaskRecord, fold
 from workbench.tracker.endings import due_at, is_wanted_ended
+from workbench.tracker.failures import group_of
 from workbench.tracker.schema import to_micros
 from workbench.tracker.workers import WorkerEvent
 from workbench.values.sweep import find_references
@@ -78,9 +79,11 @@ class Changes:
         self.finishes: list[Row] = []
         self.losses: list[Row] = []
         self.blobs: list[Row] = []
+        self.groups: list[Row] = []  # of failures
         self.gone: list[str] = []  # cancelled tasks whose message a worker has dropped
         self.ended: dict[str, TaskFinished] = {}  # the outcomes that ended a task just now
         self.wishes: list[str] = []  # tasks that somebody wants ended since just now
+        self.transitions: list[tuple[TaskRecord | None, TaskRecord]] = []  # records before and after each news
 
 
 def task_changes(facts: Iterable[tuple[Fact, bytes]], known: Mapping[str, TaskRecord], now: datetime) -> Changes:
@@ -109,6 +112,8 @@ class _Folding:
             if after is not before:
                 self.records[fact.task_id] = after
                 self.touched.add(fact.task_id)
+                if not isinstance(fact, TaskProgress):
+                    self.changes.transitions.append((before, after))
                 if before is not None and after.replay > before.replay:  # begun anew: what ended it doesn't any more
                     self.outcomes.pop(fact.task_id, None)
                     self.changes.ended.pop(fact.task_id, None)
@@ -156,11 +161,22 @@ class _Folding:
 
     def _rows(self, now: datetime) -> Changes:
         changes = self.changes
+        groups: dict[str, Row] = {}
         for task_id in sorted(self.touched):  # ids sort by time, so that an index grows at its end
             wanted = task_id not in self.gone and is_wanted_ended(self.records[task_id])
             row = _task_row(self.records[task_id], self.tasks.get(task_id), self.outcomes.get(task_id))
             row["cancel_at"] = to_micros(now) if wanted else None
+            alike = group_of(self.records[task_id])
+            row["failure_group"] = alike.group if alike is not None else None
+            if alike is not None and alike.group not in groups:
+                groups[alike.group] = {
+                    "group_id": alike.group,
+                    "operation": alike.operation,
+                    "type": alike.type,
+                    "frame": alike.frame,
+                }
             changes.tasks.append(row)
+        changes.groups = list(groups.values())
         changes.gone = sorted(self.gone - self.touched)
         # A finish tells when its attempt started, so it stands for the start as well.
         changes.starts = [row for key, row in self.starts.items() if key not in self.finishes]

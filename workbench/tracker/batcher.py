@@ -52,6 +52,11 @@ class Batcher(Generic[T]):
         return f"<Batcher of {self._name}: {len(self._pending)} pending>"
 
     @property
+    def pending(self) -> int:
+        """How many were put and aren't handled."""
+        return self._put - self._done
+
+    @property
     def behind(self) -> bool:
         """Whether more than a batch is waiting."""
         return len(self._pending) >= self._size

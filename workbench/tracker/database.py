@@ -15,13 +15,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from workbench.core.messages import TaskFinished
 from workbench.core.rpc import WorkerRecord
+from workbench.core.states import TaskRecord
 from workbench.tracker import migrations
 from workbench.tracker.batch import Batch, Received, task_changes
 from workbench.tracker.connections import Connections, DatabaseUnavailable, Unrecordable, chunks
-from workbench.tracker.questions import Questions, records_of
+from workbench.tracker.questions import Questions
 from workbench.tracker.schema import blobs, tasks, to_micros, workers
 from workbench.tracker.statements import Statements
-from workbench.tracker.workers import decode_worker, operation_rows, worker_rows
+from workbench.tracker.views import records_of
+from workbench.tracker.workers import decode_worker, fold_workers, operation_rows, worker_rows
 
 __all__ = ["Applied", "Database", "DatabaseUnavailable", "Unrecordable"]
 
@@ -31,6 +33,8 @@ class Applied(NamedTuple):
 
     ended: dict[str, TaskFinished]  # the outcomes that ended a task just now, by task id
     wishes: list[str]  # tasks that somebody wants ended since just now
+    transitions: list[tuple[TaskRecord | None, TaskRecord]]  # records before and after each fact that told news
+    workers: list[WorkerRecord]  # that were heard from
 
 
 class Database(Questions):
@@ -103,6 +107,7 @@ class Database(Questions):
             One of the messages can't be recorded, so none was.
         """
         batch = Batch(received)
+        heard: list[WorkerRecord] = []
         with self._connections.write() as connection:
             known = records_of(connection, batch.task_ids)
             changes = task_changes(batch.facts, known, now)
@@ -111,13 +116,15 @@ class Database(Questions):
             self._statements.finish.run(connection, changes.finishes)
             self._statements.loss.run(connection, changes.losses)
             self._statements.blob.run(connection, changes.blobs)
+            self._statements.group.run(connection, changes.groups)
             for chunk in chunks(changes.gone):
                 connection.execute(self._statements.gone, {"ids": chunk})
             if batch.worker_events:
                 told = _known_workers(connection, batch.workers)
-                self._statements.worker.run(connection, worker_rows(batch.worker_events, told, now))
+                heard = fold_workers(batch.worker_events, told)
+                self._statements.worker.run(connection, worker_rows(heard, now))
                 self._statements.operation.run(connection, operation_rows(batch.worker_events))
-        return Applied(changes.ended, changes.wishes)
+        return Applied(changes.ended, changes.wishes, changes.transitions, heard)
 
     def pin(self, task_ids: Sequence[str], pinned: bool) -> list[str]:
         """Keep the results of these tasks beyond their retention time, or no longer. Returns those that are known."""
@@ -126,6 +133,15 @@ class Database(Questions):
                 connection.execute(sa.update(tasks).where(tasks.c.task_id.in_(chunk)).values(pinned=pinned))
             known = records_of(connection, task_ids)
         return [task_id for task_id in task_ids if task_id in known]
+
+    def dismiss(self, group: str, *, most: int) -> list[str]:
+        """Take failed tasks out of their group, `most` at once; return which. They stay failed."""
+        with self._connections.write() as connection:
+            these = sa.select(tasks.c.task_id).where(tasks.c.failure_group == group).limit(most)
+            ids = list(connection.scalars(these))
+            for chunk in chunks(ids):
+                connection.execute(sa.update(tasks).where(tasks.c.task_id.in_(chunk)).values(failure_group=None))
+        return ids
 
     def sweep(self, *, before: datetime, now: datetime, most: int = 500) -> int:
         """Drop the results of tasks that ended before a time, and what they refer to; their records stay.

@@ -11,7 +11,9 @@ import msgspec
 import sqlalchemy as sa
 
 from workbench.core.errors import WorkbenchError
+from workbench.core.states import TaskRecord
 from workbench.tracker import schema
+from workbench.tracker.failures import group_of
 from workbench.values.sweep import find_references
 
 
@@ -111,4 +113,37 @@ def _fill_blobs(connection: sa.Connection) -> None:
             connection.execute(note, found)
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}
+def _to_3(connection: sa.Connection) -> None:
+    """Groups of failures, and indexes for searches by several things at once."""
+    connection.exec_driver_sql("ALTER TABLE tasks ADD COLUMN failure_group VARCHAR(16)")
+    for index in ("tasks_by_operation", "tasks_by_worker"):
+        connection.exec_driver_sql(f"DROP INDEX {index}")
+    for index in (
+        "tasks_by_operation_and_state ON tasks (operation, state, task_id, worker)",
+        "tasks_by_worker_and_state ON tasks (worker, state, task_id, operation)",
+        "tasks_by_failure ON tasks (failure_group, task_id, finished_at, worker) WHERE failure_group IS NOT NULL",
+    ):
+        connection.exec_driver_sql(f"CREATE INDEX {index}")
+    connection.exec_driver_sql(
+        "CREATE TABLE failure_groups (group_id VARCHAR(16) NOT NULL, operation TEXT NOT NULL, type TEXT NOT NULL, "
+        "frame TEXT NOT NULL, PRIMARY KEY (group_id))"
+    )
+    page = sa.text(
+        "SELECT task_id, record FROM tasks WHERE state = 'failed' AND task_id > :after ORDER BY task_id LIMIT 1000"
+    )
+    note = sa.text("UPDATE tasks SET failure_group = :group WHERE task_id = :id")
+    name = sa.text(
+        "INSERT INTO failure_groups (group_id, operation, type, frame) VALUES (:group, :operation, :type, :frame)"
+    )
+    after, named = "", set[str]()
+    while rows := connection.execute(page, {"after": after}).all():
+        after = rows[-1].task_id
+        alike = {task_id: group_of(msgspec.msgpack.decode(blob, type=TaskRecord)) for task_id, blob in rows}
+        found = {each.group: each._asdict() for each in alike.values() if each is not None}
+        if new := [found[group] for group in found.keys() - named]:
+            connection.execute(name, new)
+            named |= found.keys()
+        connection.execute(note, [{"id": key, "group": each.group} for key, each in alike.items() if each is not None])
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}

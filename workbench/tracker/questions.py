@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -15,8 +15,9 @@ from workbench.core.routing import family_of
 from workbench.core.rpc import AttemptRecord, Outcomes, WorkerRecord
 from workbench.core.states import TERMINAL, State, TaskRecord
 from workbench.tracker.batch import decode_outcome, decode_record
-from workbench.tracker.connections import Connections, chunks
+from workbench.tracker.connections import chunks
 from workbench.tracker.schema import attempts, blobs, from_micros, operations, tasks, to_micros, workers
+from workbench.tracker.views import Views, records_of
 from workbench.tracker.workers import decode_spec, decode_worker
 
 SILENCE = 15.0
@@ -35,39 +36,14 @@ class Due(NamedTuple):
     workers: dict[str, WorkerRecord]
 
 
-class Questions:
+class Questions(Views):
     """What the tracker remembers, for reading."""
-
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
 
     def records(self, task_ids: Sequence[str]) -> list[TaskRecord]:
         """Return the records of these tasks in this order, without those never heard of."""
         with self._connections.read() as connection:
             known = records_of(connection, task_ids)
         return [known[task_id] for task_id in task_ids if task_id in known]
-
-    def newest(
-        self,
-        *,
-        state: State | None = None,
-        operation: str | None = None,
-        worker: str | None = None,
-        before: str | None = None,
-        limit: int = 100,
-    ) -> list[TaskRecord]:
-        """Return the newest tasks that match, newest first, older than the task `before`."""
-        query = sa.select(tasks.c.record).order_by(tasks.c.task_id.desc()).limit(limit)
-        if state is not None:
-            query = query.where(tasks.c.state == state.value)
-        if operation is not None:
-            query = query.where(tasks.c.operation == operation)
-        if worker is not None:
-            query = query.where(tasks.c.worker == worker)
-        if before is not None:
-            query = query.where(tasks.c.task_id < before)
-        with self._connections.read() as connection:
-            return [decode_record(blob) for blob in connection.scalars(query)]
 
     def waiting(self, state: State, *, most: int) -> list[TaskRecord]:
         """Return the oldest tasks of this state, in order."""
@@ -144,6 +120,11 @@ class Questions:
         with self._connections.read() as connection:
             return list(_workers(connection, now).values())
 
+    def heard(self, *, now: datetime) -> list[tuple[WorkerRecord, datetime]]:
+        """Return the workers of the last day as they told of themselves, each with when it was heard of last."""
+        with self._connections.read() as connection:
+            return list(_heard(connection, now))
+
     def ahead(self, record: TaskRecord, *, most: int = 10_000) -> int:
         """Return how many tasks on the same queue were submitted before this one, counted up to `most`."""
         earlier = (
@@ -213,29 +194,23 @@ class Questions:
 _ALL_OPERATIONS = sa.select(operations.c.spec).order_by(operations.c.name)
 
 
-def records_of(connection: sa.Connection, task_ids: Sequence[str]) -> dict[str, TaskRecord]:
-    """Return the records of those tasks that are known."""
-    known = {}
-    for chunk in chunks(task_ids):
-        for blob in connection.scalars(sa.select(tasks.c.record).where(tasks.c.task_id.in_(chunk))):
-            record = decode_record(blob)
-            known[record.task_id] = record
-    return known
-
-
-def _workers(connection: sa.Connection, now: datetime) -> dict[str, WorkerRecord]:
+def _heard(connection: sa.Connection, now: datetime) -> Iterator[tuple[WorkerRecord, datetime]]:
     query = (
-        sa.select(workers.c.worker, workers.c.record, workers.c.seen_at)
+        sa.select(workers.c.record, workers.c.seen_at)
         .where(workers.c.seen_at > to_micros(now - timedelta(seconds=FORGET)))
         .order_by(workers.c.worker)
     )
-    alive = to_micros(now - timedelta(seconds=SILENCE))
+    for blob, seen_at in connection.execute(query):
+        yield decode_worker(blob), from_micros(seen_at)
+
+
+def _workers(connection: sa.Connection, now: datetime) -> dict[str, WorkerRecord]:
+    alive = now - timedelta(seconds=SILENCE)
     told = {}
-    for name, blob, seen_at in connection.execute(query):
-        record = decode_worker(blob)
+    for record, seen_at in _heard(connection, now):
         if record.online and seen_at < alive:
             record = msgspec.structs.replace(record, online=False, lost=True)
-        told[name] = record
+        told[record.worker] = record
     return told
 
 

@@ -9,6 +9,8 @@ import msgspec
 
 from workbench.broker import Delivery
 from workbench.core.messages import TaskFinished, decode, utcnow
+from workbench.core.rpc import WorkerRecord
+from workbench.core.states import TaskRecord
 from workbench.tracker.batch import Received
 from workbench.tracker.database import Database, DatabaseUnavailable
 
@@ -26,13 +28,15 @@ class Recorded(NamedTuple):
 
     ended: dict[str, TaskFinished]
     wishes: list[str]
+    transitions: list[tuple[TaskRecord | None, TaskRecord]]
+    workers: list[WorkerRecord]
     refused: list[Refused]
 
 
 def record(database: Database, deliveries: Sequence[Delivery]) -> Recorded:
     """Read and record deliveries; blocks. What can't be read or stored is set apart, the rest is committed."""
     readable: list[tuple[Delivery, Received]] = []
-    recorded = Recorded({}, [], [])
+    recorded = Recorded({}, [], [], [], [])
     for delivery in deliveries:
         try:
             readable.append((delivery, (decode(delivery.body), delivery.body)))
@@ -47,7 +51,7 @@ def _apply(database: Database, readable: Sequence[tuple[Delivery, Received]], re
     if not readable:
         return
     try:
-        ended, wishes = database.apply([received for _, received in readable], now=utcnow())
+        applied = database.apply([received for _, received in readable], now=utcnow())
     except DatabaseUnavailable:
         raise
     except Exception as error:  # Unrecordable, or whatever a message nobody thought of may cause
@@ -59,5 +63,7 @@ def _apply(database: Database, readable: Sequence[tuple[Delivery, Received]], re
         _apply(database, readable[:half], recorded)
         _apply(database, readable[half:], recorded)
     else:
-        recorded.ended.update(ended)
-        recorded.wishes.extend(wishes)
+        recorded.ended.update(applied.ended)
+        recorded.wishes.extend(applied.wishes)
+        recorded.transitions.extend(applied.transitions)
+        recorded.workers.extend(applied.workers)

@@ -21,8 +21,9 @@ from workbench.core.errors import BrokerUnavailable, WorkbenchError
 from workbench.core.messages import utcnow
 from workbench.core.routing import family_of
 from workbench.core.settings import Settings
-from workbench.core.states import TaskRecord
 from workbench.tracker.database import Database
+from workbench.tracker.live import LiveAnswers
+from workbench.tracker.views import brief
 from workbench.tracker.waiting import Waiting
 from workbench.tracker.why import MOST_AHEAD, View, why
 
@@ -59,8 +60,8 @@ class Answers:
         Asked in `thread`, so that the event loop never waits for a disk.
     waiting
         Woken by whoever records outcomes.
-    settings, name
-        What clients are told of this workbench and its tracker.
+    settings
+        What clients are told of this workbench.
     behind
         Whether facts are known to wait unrecorded: what isn't found then may still come.
     depth
@@ -69,6 +70,8 @@ class Answers:
         Tells why the broker takes nothing in; empty where it does.
     write
         The thread of all that writes.
+    live
+        Answers what live views ask.
     """
 
     def __init__(
@@ -78,24 +81,22 @@ class Answers:
         *,
         thread: Executor,
         settings: Settings,
-        name: str,
         behind: Callable[[], bool],
         depth: Callable[[str], Awaitable[QueueDepth | None]],
         blocked: Callable[[], str],
         write: Executor,
+        live: LiveAnswers,
     ) -> None:
         self._database = database
         self._waiting = waiting
         self._thread = thread
         self._settings = settings
-        self._name = name
         self._behind = behind
         self._depth = depth
         self._blocked = blocked
         self._write = write
+        self._live = live
         self._topology = Topology(settings.namespace)
-        self._started_at = utcnow()
-        self.last_event_at: datetime | None = None
 
     async def answer(self, body: bytes) -> bytes:
         """Answer one request; whatever goes wrong is an answer as well."""
@@ -131,9 +132,9 @@ class Answers:
                 return rpc.Stats(
                     states=counts,
                     total=sum(counts.values()),
-                    tracker=self._name,
-                    started_at=self._started_at,
-                    last_event_at=self.last_event_at,
+                    tracker=(health := self._live.health()).tracker,
+                    started_at=health.started_at,
+                    last_event_at=health.last_event_at,
                 )
             case rpc.GetTime():
                 return rpc.TrackerTime(at=utcnow())
@@ -161,6 +162,8 @@ class Answers:
                     workers=tuple(await self._ask(self._database.workers, now=utcnow())),
                     version=importlib.metadata.version("workbench"),
                 )
+            case _:
+                return await self._live.answer(request)
 
     async def _outcomes(self, task_ids: Sequence[str], timeout: float) -> rpc.Outcomes:
         loop = asyncio.get_running_loop()
@@ -225,16 +228,11 @@ def encode_to_fit(answer: rpc.AnyAnswer) -> bytes:
     if len(body) > LARGEST_ANSWER and isinstance(answer, rpc.Attempts):
         return rpc.encode(rpc.Attempts(attempts=tuple(_brief_attempt(attempt) for attempt in answer.attempts)))
     if len(body) > LARGEST_ANSWER and isinstance(answer, rpc.Tasks):
-        return rpc.encode(rpc.Tasks(records=tuple(_brief(record) for record in answer.records)))
+        return rpc.encode(rpc.Tasks(records=tuple(brief(record) for record in answer.records)))
     while len(body) > LARGEST_ANSWER and isinstance(answer, rpc.Outcomes) and len(answer.ended) > 1:
         answer = msgspec.structs.replace(answer, ended=answer.ended[: len(answer.ended) // 2])
         body = rpc.encode(answer)
     return body
-
-
-def _brief(record: TaskRecord) -> TaskRecord:
-    failure = record.failure and msgspec.structs.replace(record.failure, traceback="")
-    return msgspec.structs.replace(record, output="", failure=failure)
 
 
 def _brief_attempt(attempt: rpc.AttemptRecord) -> rpc.AttemptRecord:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from workbench import metrics
 from workbench.broker import Lock, Topology
 from workbench.core.ids import new_name
 from workbench.core.settings import Settings, default_directory
@@ -25,8 +26,17 @@ HEARTBEAT = 5
 TRY_AGAIN = 1.0  # seconds until another try to open the database
 
 
-async def run(settings: Settings, *, name: str | None = None) -> None:
+async def run(settings: Settings, *, name: str | None = None, measured_at: tuple[str, int] | None = None) -> None:
     """Be the tracker, or stand by for it, until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    settings
+        Where broker and database are.
+    name
+        What it calls itself.
+    measured_at
+        Where Prometheus finds its metrics while it is active: an address and a port.
 
     Raises
     ------
@@ -49,7 +59,9 @@ async def run(settings: Settings, *, name: str | None = None) -> None:
                 patient = True
                 with contextlib.closing(database):
                     logger.info("tracker %s is active, with %r", name, database)
-                    async with Tracker(settings, database, name=name):
+                    async with Tracker(settings, database, name=name) as tracker, contextlib.AsyncExitStack() as stack:
+                        if measured_at is not None:
+                            stack.enter_context(metrics.served(*measured_at, tracker.measures))
                         lost = await _unless(stop, lock.wait_lost())
                     if lost:
                         logger.warning("tracker %s has lost its lock with the connection, and stands by", name)

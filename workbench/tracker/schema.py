@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = 2
+VERSION = 3
 """Goes up with every change that an older tracker couldn't work with; `migrations` leads from each to the next."""
 
 metadata = MetaData()
@@ -57,13 +57,31 @@ tasks = Table(
     # When somebody's wish to end it was recorded; NULL again once no message of it can lie on a queue any more.
     Column("cancel_at", BigInteger),
     Column("pinned", Boolean, nullable=False, server_default=false()),  # its result is kept
+    # The group of a task that has failed; NULL where it hasn't, or where the failure was dismissed.
+    Column("failure_group", String(16)),
+    # Those of a search: `task_id` follows what a branch names, so that the newest come first; what is behind it spares
+    # a look at the row.
     Index("tasks_by_state", "state", "task_id"),
-    Index("tasks_by_operation", "operation", "task_id"),
-    Index("tasks_by_worker", "worker", "task_id"),
+    Index("tasks_by_operation_and_state", "operation", "state", "task_id", "worker"),
+    Index("tasks_by_worker_and_state", "worker", "state", "task_id", "operation"),
+    _partial(
+        "tasks_by_failure",
+        *("failure_group", "task_id", "finished_at", "worker"),
+        where="failure_group IS NOT NULL",
+    ),
     _partial("tasks_due", "due_at", where="due_at IS NOT NULL"),
     _partial("tasks_cancelled", "task_id", where="cancel_at IS NOT NULL"),
     _partial("tasks_to_cancel", "cancel_at", where="cancel_at IS NOT NULL AND finished_at IS NULL"),
     _partial("tasks_to_sweep", "finished_at", where="finished_at IS NOT NULL AND swept_at IS NULL"),
+)
+
+failure_groups = Table(
+    "failure_groups",
+    metadata,
+    Column("group_id", String(16), primary_key=True),
+    Column("operation", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("frame", Text, nullable=False),
 )
 
 attempts = Table(

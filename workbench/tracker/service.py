@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -21,14 +21,21 @@ from workbench.core.errors import BrokerUnavailable, StoreError
 from workbench.core.ids import new_name
 from workbench.core.messages import TaskFinished, TrackerOnline, encode, utcnow
 from workbench.core.settings import Settings
+from workbench.metrics import Family
 from workbench.tracker import deadletters
 from workbench.tracker.access import Access
+from workbench.tracker.aggregates import Aggregates
 from workbench.tracker.batcher import Batcher
 from workbench.tracker.database import Database
 from workbench.tracker.deadletters import DeadLetter
 from workbench.tracker.duties import Duties
+from workbench.tracker.live import LiveAnswers
+from workbench.tracker.lookback import count_again, look_back
+from workbench.tracker.metrics import families
+from workbench.tracker.queues import QueueLooks
 from workbench.tracker.recording import Refused, record
 from workbench.tracker.retention import Retention
+from workbench.tracker.retrying import Retrying
 from workbench.tracker.rpc import Answers
 from workbench.tracker.strays import Strays
 from workbench.tracker.waiting import Waiting
@@ -80,16 +87,28 @@ class Tracker:
             on_state=self._on_publisher_state,
         )
         self._publisher.connection.add(self._inspector)
+        self._aggregates = Aggregates(new_name("life"))
+        self._live = LiveAnswers(
+            self._aggregates,
+            database,
+            thread=self._reader,
+            write=self._writer,
+            queues=QueueLooks(self._aggregates, topology, self._inspector.depth),
+            retrying=Retrying(database, thread=self._reader, publisher=self._publisher, topology=topology),
+            name=name,
+            pending=lambda: self._facts.pending,
+            blocked=self._blocked,
+        )
         self._answers = Answers(
             database,
             self._waiting,
             thread=self._reader,
             settings=settings,
-            name=name,
             behind=self._behind,
             depth=self._inspector.depth,
             blocked=self._blocked,
             write=self._writer,
+            live=self._live,
         )
         access = Access(
             database=database,
@@ -127,12 +146,14 @@ class Tracker:
 
     async def __aenter__(self) -> Self:
         self._warm_at = asyncio.get_running_loop().time() + WARM_UP
+        await asyncio.get_running_loop().run_in_executor(self._writer, look_back, self._aggregates, self._database)
         self._facts.start()
         self._letters.start()
         await self._publisher.__aenter__()
         await self._consumer.__aenter__()
         loop = asyncio.get_running_loop()
         self._by_itself = [loop.create_task(each.run()) for each in (self._duties, self._strays, self._retention)]
+        self._by_itself.append(loop.create_task(count_again(self._aggregates, self._database, self._writer)))
         return self
 
     async def __aexit__(
@@ -157,6 +178,10 @@ class Tracker:
         loop = asyncio.get_running_loop()
         for thread in (self._writer, self._reader):  # a commit that is under way ends by itself
             await loop.run_in_executor(None, thread.shutdown)
+
+    def measures(self) -> Iterator[Family]:
+        """Return what Prometheus is told."""
+        return families(self._aggregates, self._live.health(), utcnow())
 
     # --- deliveries -------------------------------------------------------------------------------
 
@@ -202,7 +227,10 @@ class Tracker:
     async def _record(self, batch: Sequence[Delivery]) -> None:
         loop = asyncio.get_running_loop()
         recorded = await loop.run_in_executor(self._writer, record, self._database, batch)
-        self._answers.last_event_at = utcnow()
+        now = utcnow()
+        self._live.last_event_at = now
+        self._aggregates.learn(recorded.transitions, now)
+        self._aggregates.meet(recorded.workers, now)
         self._waiting.wake(recorded.ended)
         if recorded.wishes:
             self._duties.wake()

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from workbench.tracker.batch import Row
-from workbench.tracker.schema import attempts, blobs, operations, tasks, workers
+from workbench.tracker.schema import attempts, blobs, failure_groups, operations, tasks, workers
 
 
 class Prepared:
@@ -52,6 +52,10 @@ class Statements:
                     "finished_at": new.finished_at,
                     "due_at": new.due_at,
                     "record": new.record,
+                    # A failure that was dismissed stays so, unless the task fails anew.
+                    "failure_group": sa.case(
+                        (tasks.c.finished_at == new.finished_at, tasks.c.failure_group), else_=new.failure_group
+                    ),
                     "task": sa.func.coalesce(new.task, tasks.c.task),
                     # One that was sent again from the dead letters has neither ended nor been swept.
                     "outcome": sa.case(
@@ -104,6 +108,8 @@ class Statements:
         )
         blob = insert(blobs)
         self.blob = Prepared(blob.on_conflict_do_nothing(index_elements=[blobs.c.key, blobs.c.task_id]))
+        group = insert(failure_groups)
+        self.group = Prepared(group.on_conflict_do_nothing(index_elements=[failure_groups.c.group_id]))
         worker = insert(workers)
         self.worker = Prepared(
             worker.on_conflict_do_update(

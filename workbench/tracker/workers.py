@@ -20,10 +20,8 @@ decode_worker = msgspec.msgpack.Decoder(WorkerRecord).decode
 decode_spec = msgspec.msgpack.Decoder(OperationSpec).decode
 
 
-def worker_rows(
-    events: Iterable[WorkerEvent], known: Mapping[str, WorkerRecord], now: datetime
-) -> list[dict[str, Any]]:
-    """Fold worker events into the rows of their workers. `now` is when the events arrived."""
+def fold_workers(events: Iterable[WorkerEvent], known: Mapping[str, WorkerRecord]) -> list[WorkerRecord]:
+    """Fold worker events, in order, and return the records that changed, by name."""
     records = dict(known)
     touched: set[str] = set()
     for event in events:
@@ -32,14 +30,14 @@ def worker_rows(
         if after is not before:
             records[event.worker] = after
             touched.add(event.worker)
+    return [records[name] for name in sorted(touched)]
+
+
+def worker_rows(records: Iterable[WorkerRecord], now: datetime) -> list[dict[str, Any]]:
+    """Return the rows of workers that were heard from at `now`."""
     return [
-        {
-            "worker": name,
-            "online": records[name].online,
-            "seen_at": to_micros(now),
-            "record": _encode(records[name]),
-        }
-        for name in sorted(touched)
+        {"worker": record.worker, "online": record.online, "seen_at": to_micros(now), "record": _encode(record)}
+        for record in records
     ]
 
 
@@ -72,12 +70,14 @@ def fold_worker(known: WorkerRecord | None, event: WorkerEvent) -> WorkerRecord:
                 load=event.load,
                 running=event.running,
                 clock_skew=event.clock_skew,
+                cpu=event.cpu,
+                draining=event.draining,
                 online=True,
                 last_heartbeat_at=event.at,
             )
         case WorkerOffline():
             after = msgspec.structs.replace(
-                known or _unannounced(event), busy=0, running=(), online=False, last_heartbeat_at=event.at
+                known or _unannounced(event), busy=0, cpu=0.0, running=(), online=False, last_heartbeat_at=event.at
             )
     return known if known == after else after
 
@@ -98,6 +98,8 @@ def _announced(known: WorkerRecord | None, event: WorkerOnline) -> WorkerRecord:
         load=known.load if known and same else 0.0,
         running=known.running if known and same else (),
         clock_skew=known.clock_skew if known and same else 0.0,
+        cpu=known.cpu if known and same else 0.0,
+        draining=known.draining if known and same else False,
         online=True,
         started_at=known.started_at if known and same else event.at,
         last_heartbeat_at=event.at,

@@ -185,9 +185,13 @@ class Attempts:
         now = time.monotonic()
         return max((now - job.began_at for job in self._jobs.values()), default=0.0)
 
+    def processes(self) -> list[int]:
+        """Return the ids of the worker's process and its children's."""
+        return [os.getpid(), *(slot.pid for slot in self._slots if slot.pid)]
+
     def memory(self) -> int:
         """Return the bytes that the worker and its children have in use."""
-        return resident_memory(os.getpid()) + sum(resident_memory(slot.pid) for slot in self._slots if slot.pid)
+        return sum(map(resident_memory, self.processes()))
 
     def check_memory(self) -> None:
         """Sample what running attempts use, and kill what uses too much."""

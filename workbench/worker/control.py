@@ -16,7 +16,7 @@ import msgspec
 from workbench.broker import Publisher, RpcCaller, Topology
 from workbench.broker.session import Session
 from workbench.core import control, rpc
-from workbench.core.control import AskHolder, CancelTasks, Hold
+from workbench.core.control import AskHolder, CancelTasks, Drain, Hold
 from workbench.core.errors import WorkbenchError
 from workbench.core.ids import new_name
 from workbench.core.messages import Task
@@ -47,6 +47,8 @@ class Control:
         Called with the id and the replay of a task that is to end, and the reason.
     holds
         Says what this worker knows of an attempt.
+    on_drain
+        Called where the worker is to stop; returns how many tasks it still runs.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Control:
         *,
         on_cancel: Callable[[str, int, str], None],
         holds: Callable[[AskHolder], Hold],
+        on_drain: Callable[[], int],
     ) -> None:
         self._publisher = publisher
         self._caller = caller
@@ -65,6 +68,7 @@ class Control:
         self._worker = worker
         self._on_cancel = on_cancel
         self._holds = holds
+        self._on_drain = on_drain
         self._queue = topology.control_queue(new_name(worker))
         self._cancelled: dict[Key, str] = {}  # with the reason; until their messages are gone
         self._whose: tuple[tuple[str, ...], str | None] | None = None  # families and lane, once they are known
@@ -162,6 +166,10 @@ class Control:
                 for task_id, replay in tasks:
                     self._on_cancel(task_id, replay, reason)
             case AskHolder():
-                answer = control.encode(control.Holding(hold=self._holds(order)))
-                if properties.reply_to:
-                    self._publisher.reply(properties.reply_to, properties.correlation_id or "", answer)
+                self._reply(properties, control.Holding(hold=self._holds(order)))
+            case Drain():
+                self._reply(properties, control.Draining(running=self._on_drain()))
+
+    def _reply(self, properties: Any, answer: control.Holding | control.Draining) -> None:
+        if properties.reply_to:
+            self._publisher.reply(properties.reply_to, properties.correlation_id or "", control.encode(answer))

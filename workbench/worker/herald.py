@@ -63,6 +63,7 @@ class Herald:
         self._progress: dict[str, TaskProgress] = {}  # not told yet
         self._beaten_at = time.monotonic()
         self._announced = False
+        self.last_beat: WorkerHeartbeat | None = None
 
     def online(self, families: tuple[str, ...], operations: tuple[OperationSpec, ...]) -> None:
         """Tell that the worker takes tasks."""
@@ -86,7 +87,9 @@ class Herald:
         if self._announced:
             self._tell("worker.offline", WorkerOffline(worker=self._worker, at=self._clock.stamp()))
 
-    def beat(self, running: Iterable[TaskStarted], *, memory: int, done: int) -> None:
+    def beat(
+        self, running: Iterable[TaskStarted], *, memory: int, cpu: float, done: int, draining: bool = False
+    ) -> None:
         """Tell that the worker lives, and what it runs."""
         if self._publisher.connection.state is not ConnectionState.OPEN:
             return  # old heartbeats are no news, and would pile up
@@ -96,20 +99,20 @@ class Herald:
             for start in running:
                 self.started(msgspec.structs.replace(start, adopted_at=now))
         self._beaten_at = time.monotonic()
-        self._tell(
-            "worker.heartbeat",
-            WorkerHeartbeat(
-                worker=self._worker,
-                busy=len(running),
-                memory=memory,
-                done=done,
-                slots=self._slots,
-                load=os.getloadavg()[0],
-                running=tuple(start.task_id for start in running),
-                clock_skew=self._clock.skew,
-                at=now,
-            ),
+        self.last_beat = WorkerHeartbeat(
+            worker=self._worker,
+            busy=len(running),
+            memory=memory,
+            cpu=cpu,
+            draining=draining,
+            done=done,
+            slots=self._slots,
+            load=os.getloadavg()[0],
+            running=tuple(start.task_id for start in running),
+            clock_skew=self._clock.skew,
+            at=now,
         )
+        self._tell("worker.heartbeat", self.last_beat)
 
     def started(self, start: TaskStarted) -> None:
         """Tell of a start in a moment, if the task hasn't ended by then."""

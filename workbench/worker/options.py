@@ -30,6 +30,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         Seconds without a task after which it stops; None for never.
     name
         How the worker is called; None for the host's name and a random part.
+    metrics
+        Where Prometheus finds its metrics: an address and a port; None for nowhere.
     """
 
     families: tuple[str, ...] | None = None
@@ -42,3 +44,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_runtime: float | None = None
     idle_exit: float | None = None
     name: str | None = None
+    metrics: tuple[str, int] | None = None

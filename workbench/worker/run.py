@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import time
 from typing import Any
 
+from workbench import metrics
 from workbench.core.settings import Settings
 from workbench.worker.options import Options
 from workbench.worker.service import Worker
@@ -49,13 +51,17 @@ async def _run(settings: Settings, options: Options) -> None:
         loop.add_signal_handler(number, on_signal)
     worker = Worker(await settle_store(settings), options)
     starting, stopping = asyncio.ensure_future(worker.start()), asyncio.ensure_future(stop.wait())
+    measured = contextlib.ExitStack()
     try:
+        if options.metrics is not None:
+            measured.enter_context(metrics.served(*options.metrics, worker.measures))
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
             await _until_over(worker, options, began, stopping)
             await worker.drain()
     finally:
+        measured.close()
         starting.cancel()
         stopping.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
@@ -63,8 +69,8 @@ async def _run(settings: Settings, options: Options) -> None:
 
 
 async def _until_over(worker: Worker, options: Options, began: float, stopping: asyncio.Future[Any]) -> None:
-    """Wait for a signal, for the end of the worker's time, or until it has had nothing to do for long enough."""
-    while not stopping.done():
+    """Wait for a signal or an order, for the end of its time, or until it has had nothing to do for long enough."""
+    while not stopping.done() and not worker.draining:
         ran = time.monotonic() - began
         if options.max_runtime is not None and ran >= options.max_runtime:
             logger.info("it has run for %.0f s: taking no more tasks", ran)

@@ -14,7 +14,7 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Self
 
 import msgspec
@@ -27,6 +27,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.ids import new_name
 from workbench.core.messages import Failure, OperationSpec, Task
 from workbench.core.settings import Settings
+from workbench.metrics import Family
 from workbench.worker import herald
 from workbench.worker.attempts import Attempts
 from workbench.worker.clock import Clock
@@ -35,9 +36,11 @@ from workbench.worker.control import Control
 from workbench.worker.herald import Herald
 from workbench.worker.holders import Fate, Found, Holders
 from workbench.worker.lease import Leases
+from workbench.worker.metrics import families as families_of
 from workbench.worker.options import Options
 from workbench.worker.pace import LONG, Pace
 from workbench.worker.roster import Job, Roster
+from workbench.worker.usage import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -78,13 +81,21 @@ class Worker:
         self._leases = Leases(settings.ack_timeout)
         self._crowded = False
         self._changed = asyncio.Event()  # what the roster holds
+        self.draining = False
+        """Whether somebody has ordered it to stop, or it does."""
         self._tasks: set[asyncio.Future[None]] = set()
         self._publisher = Publisher(
             settings.broker_url, topology, name=f"{self.name} publishes", declare=topology.delays()
         )
         self._caller = RpcCaller(topology)
         self._control = Control(
-            self._publisher, self._caller, topology, self.name, on_cancel=self._cancel, holds=self._holds
+            self._publisher,
+            self._caller,
+            topology,
+            self.name,
+            on_cancel=self._cancel,
+            holds=self._holds,
+            on_drain=self._told_to_drain,
         )
         self._publisher.connection.add(self._caller)
         self._publisher.connection.add(self._control)
@@ -94,6 +105,7 @@ class Worker:
         self._herald = Herald(
             self._publisher, topology, worker=self.name, slots=options.slots, lane=options.lane, clock=self._clock
         )
+        self._usage = Usage()
         self._consumer: Consumer | None = None
         self._attempts = Attempts(
             settings,
@@ -114,6 +126,11 @@ class Worker:
     def idle_seconds(self) -> float:
         """How long nothing has been here to do."""
         return 0.0 if self._roster.held else max(0.0, time.monotonic() - self._busy_at)
+
+    def measures(self) -> Iterator[Family]:
+        """Return what the last heartbeat told, for Prometheus; nothing before the first."""
+        beat = self._herald.last_beat
+        return families_of(beat) if beat is not None else iter(())
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -172,6 +189,7 @@ class Worker:
     async def drain(self) -> None:
         """Take nothing more, give back what waits, and let what runs end, for as long as the grace time allows."""
         assert self._consumer is not None
+        self.draining = True
         logger.info("draining: %d tasks still run", self._roster.busy)
         end = asyncio.get_running_loop().time() + self._options.grace
         waiting = self._roster.drain()
@@ -299,6 +317,11 @@ class Worker:
             return Hold.RUNNING
         return Hold.ENDED if self._leases.has_ended(key, time.monotonic()) else Hold.UNKNOWN
 
+    def _told_to_drain(self) -> int:
+        logger.info("somebody has ordered it to stop")
+        self.draining = True  # whoever runs it looks
+        return self._roster.busy
+
     def _park_long_ones(self) -> None:
         for job, delivery in self._leases.due(self._roster.running(), time.monotonic()):
             job.deliveries.remove(delivery)
@@ -340,7 +363,9 @@ class Worker:
         self._herald.beat(
             self._attempts.starts(),
             memory=self._attempts.memory(),
+            cpu=self._usage.cores(self._attempts.processes()),
             done=self._attempts.done,
+            draining=self.draining,
         )
 
     async def _keep_pace(self) -> None:

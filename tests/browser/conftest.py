@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import workbench as wb
+from tests.support import wait_until
+from workbench.core.settings import Settings
+
+pytest.importorskip("panel")
+playwright = pytest.importorskip("playwright.sync_api")
+
+SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+CHROMIUM = shutil.which("chromium")
+TIMEOUT = 15_000  # milliseconds a browser waits for a condition
+playwright.expect.set_options(timeout=TIMEOUT)
+
+
+class Served:
+    """A dashboard's server, as a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+@contextmanager
+def serve(settings: Settings, *options: str, **environ: str) -> Iterator[Served]:
+    """Run `workbench dashboard` for a while."""
+    command = [sys.executable, "-m", "workbench", "dashboard", "--port", "0", *options]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **settings.as_environ(), **environ},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("The dashboard is at "), line
+        url = line.split()[-1]
+        wait_until(lambda: answers(url), what="the server answers")
+        yield Served(process, url)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+
+def answers(url: str) -> bool:
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[wb.LocalCluster]:
+    """A whole workbench with the tests' own operations."""
+    with wb.LocalCluster(workers=1, slots=3, include=["tests.integration.user_operations"]) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def client(cluster: wb.LocalCluster) -> Iterator[wb.Client]:
+    with cluster.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def served(cluster: wb.LocalCluster) -> Iterator[Served]:
+    with serve(cluster.settings) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    if CHROMIUM is None:
+        pytest.skip("Debian's chromium is not installed (apt-get install chromium)")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, request) -> Iterator[Callable[..., object]]:
+    """Open pages; at the end there was no error in their consoles, and no request that left this machine."""
+    contexts, wrong = [], []
+
+    def open_page(url: str, *, width: int = 1400, height: int = 900, dark: bool = False, patient: bool = False):
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(TIMEOUT)
+
+        def said(message) -> None:
+            if message.type == "error" and not patient:
+                wrong.append(f"console: {message.text}")
+
+        def asked(sent) -> None:
+            if not sent.url.startswith(("http://127.0.0.1:", "http://localhost:", "blob:", "data:", "ws://127.0.0.1:")):
+                wrong.append(f"left this machine: {sent.url}")
+
+        page.on("console", said)
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("request", asked)
+        page.goto(url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def shot(request) -> Callable[..., None]:
+    """Keep a picture of a page, as an artefact."""
+
+    def take(page, name: str) -> None:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SHOTS / f"{name}.png")
+
+    return take

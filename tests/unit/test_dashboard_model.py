@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.dashboard_facts import BEGAN, Busy, changes, execution, health, worker
+from workbench.core.errors import BrokerUnavailable, TrackerUnavailable, WorkbenchError
+from workbench.core.live import Bucket, Counter, Mark, QueueFacts, bin_of
+from workbench.core.rpc import Queues
+from workbench.core.states import State
+from workbench.dashboard.model import KEPT, Model
+
+NOW = BEGAN + timedelta(seconds=100)
+SECOND = int(NOW.timestamp())
+
+
+def model(*answers, queues=None) -> Model:
+    built = Model()
+    for told in answers:
+        built.take(told, queues, address="here:5672")
+    return built
+
+
+def bucket(ago: int, family: str = "image", lane: str = "", **told) -> Bucket:
+    return Bucket(SECOND - ago, family, lane, **told)
+
+
+def test_states_are_the_trackers_exact_totals() -> None:
+    states = dict.fromkeys(State, 0) | {State.QUEUED: 3, State.FAILED: 2}
+    picture = model(changes(NOW, states=states)).picture
+    assert picture.states["queued"] == 3
+    assert picture.recorded == 5
+
+
+def test_what_is_told_again_replaces_what_was_told() -> None:
+    picture = model(
+        changes(NOW, buckets=(bucket(2, submitted=5, succeeded=1), bucket(2, lane="high", submitted=1))),
+        changes(NOW, buckets=(bucket(2, submitted=7, succeeded=3),)),
+    ).picture
+    (second,) = picture.seconds("image", 60)
+    assert (second.submitted, second.ended) == (8, 3)
+
+
+def test_the_second_that_isnt_over_counts_neither_in_rates_nor_in_lines() -> None:
+    picture = model(changes(NOW, buckets=(bucket(0, submitted=1000), bucket(1, submitted=20)))).picture
+    assert picture.rates.submitted == 20
+    assert max(picture.lines(None, 60, 60).submitted) == 20
+
+
+def test_everything_is_forgotten_where_another_tracker_answers() -> None:
+    built = model(
+        changes(
+            NOW,
+            buckets=(bucket(2, submitted=5),),
+            workers=(worker("w1"),),
+            executions=(execution(1, 90.0, None),),
+            counters=(Counter("image.resize", State.QUEUED, 5),),
+        ),
+        changes(NOW, anew=True, mark=Mark("another", 1, 1)),
+    )
+    picture = built.picture
+    assert picture.workers == picture.running == picture.operations == ()
+    assert picture.seconds(None, 600) == []
+    assert picture.life == 1
+    assert built.mark == Mark("another", 1, 1)
+
+
+def test_buckets_are_kept_for_an_hour() -> None:
+    built = model(changes(NOW, buckets=(bucket(10, submitted=5),)))
+    built.take(changes(NOW + timedelta(seconds=KEPT)), None, address="")
+    assert built.picture.families["image"] == {}
+
+
+def test_latencies_of_families_and_lanes_are_merged() -> None:
+    slow, fast = bin_of(10.0), bin_of(0.01)
+    picture = model(
+        changes(NOW, buckets=(bucket(2, waiting={fast: 98}), bucket(3, "data", waiting={slow: 2}, running={fast: 1})))
+    ).picture
+    assert picture.lately.waiting is not None
+    half, _, most = picture.lately.waiting
+    assert 0.008 < half < 0.012
+    assert 8.0 < most < 12.0
+    assert picture.lately.running is not None
+
+
+def test_a_running_attempt_is_shown_until_it_ends_and_then_as_a_block() -> None:
+    built = model(changes(NOW, executions=(execution(1, 95.0, None),)))
+    (running,) = built.picture.running
+    assert running.end - running.start == 5.0
+    built.take(changes(NOW, executions=(execution(2, 95.0, 4.0, task_id="task-1"),)), None, address="")
+    assert built.picture.running == ()
+    assert [block.task_id for block in built.picture.blocks.since(0)] == ["task-1"]
+
+
+def test_workers_that_were_lost_stay() -> None:
+    built = model(changes(NOW, workers=(worker("w1"), worker("w2"))))
+    built.take(changes(NOW, workers=(worker("w2", online=False, lost=True),)), None, address="")
+    assert [(each.worker, each.lost) for each in built.picture.workers] == [("w1", False), ("w2", True)]
+
+
+def test_dead_letters_are_counted_from_the_queues_and_stay_where_none_were_asked_for() -> None:
+    queues = Queues(queues=(QueueFacts(queue="dead", kind="dead", ready=4),), at=NOW)
+    built = model(changes(NOW), queues=queues)
+    built.take(changes(NOW), None, address="")
+    assert built.picture.dead == 4
+
+
+def test_health_says_what_is_wrong_and_what_to_expect() -> None:
+    assert model(changes(NOW)).picture.health.kind == "good"
+    blocked = model(changes(NOW, health=health(NOW, blocked="low on disk"))).picture
+    assert (blocked.health.kind, "low on disk" in blocked.health.sentence) == ("bad", True)
+    behind = model(changes(NOW, health=health(NOW, lag=42.0, pending=10_000))).picture
+    assert (behind.health.kind, "42 s old" in behind.health.sentence) == ("warn", True)
+
+
+def test_what_was_known_stays_where_nothing_is_told_and_its_age_is_said() -> None:
+    built = model(changes(NOW, workers=(worker("w1"),)))
+    for error, word in (
+        (TrackerUnavailable("nobody"), "no tracker"),
+        (BrokerUnavailable("gone"), "no broker"),
+        (WorkbenchError("odd"), "WorkbenchError"),
+    ):
+        before = built.picture.serial
+        built.miss(error, address="here:5672")
+        picture = built.picture
+        assert (picture.health.word, picture.serial, len(picture.workers)) == (word, before + 1, 1)
+        assert f"{NOW:%H:%M:%S}" in picture.health.sentence
+
+
+def test_lines_are_made_once_for_all_pages() -> None:
+    picture = model(changes(NOW, buckets=(bucket(2, submitted=5),))).picture
+    assert picture.lines("image", 300, 300) is picture.lines("image", 300, 300)
+
+
+def test_two_thousand_tasks_a_second_cost_the_model_a_fraction_of_a_second() -> None:
+    import time
+
+    busy, built = Busy(rate=2000), Model()
+    answers = [busy.next(NOW + timedelta(seconds=number), number == 0) for number in range(10)]
+    began = time.process_time()
+    for told in answers:
+        built.take(told, None, address="")
+    assert (time.process_time() - began) / len(answers) < 0.15
+    assert built.picture.rates.ended > 10_000

@@ -1,0 +1,132 @@
+// One board: HTML written by the server, and what a reader does on it told back. The server escapes all text.
+//
+// A link is an ordinary one (`#/task/…`), so that back, bookmark and "open in a new tab" work. A button has `data-act`, a
+// form `data-form`; what should be asked first has `data-confirm`.
+export function render({ model, el }) {
+  const box = document.createElement("div")
+  box.className = "board"
+  box.innerHTML = model.frame
+  const shown = {}
+
+  const fill = () => {
+    for (const part of box.querySelectorAll("[data-part]")) {
+      const html = model.parts[part.dataset.part] ?? ""
+      const typed = part.querySelector('input:focus, select:focus')
+      if (shown[part.dataset.part] !== html && !typed) {
+        shown[part.dataset.part] = html
+        const opened = new Set([...part.querySelectorAll("details[open]")].map(each => each.id))
+        part.innerHTML = html
+        for (const each of part.querySelectorAll("details")) if (opened.has(each.id)) each.open = true
+      }
+    }
+  }
+  fill()
+  model.on("parts", fill)
+
+  const tell = message => model.send_msg(message)
+
+  const ask = (text, yes) => {
+    const dialog = document.createElement("dialog")
+    const words = document.createElement("p")
+    words.textContent = text
+    const row = document.createElement("div")
+    row.className = "row end"
+    const no = document.createElement("button")
+    no.textContent = "Keep as it is"
+    no.onclick = () => dialog.close()
+    const go = document.createElement("button")
+    go.className = "danger"
+    go.textContent = "Go ahead"
+    go.dataset.sure = ""
+    go.onclick = () => { dialog.close(); yes() }
+    row.append(no, go)
+    dialog.append(words, row)
+    dialog.addEventListener("close", () => dialog.remove())
+    box.append(dialog)
+    dialog.showModal()
+    no.focus()
+  }
+
+  box.addEventListener("click", event => {
+    const button = event.target.closest("[data-act]")
+    if (button) {
+      event.preventDefault()
+      const { act, confirm, ...rest } = button.dataset
+      if (act === "copy" || act === "link") {
+        navigator.clipboard?.writeText(act === "link" ? location.href : rest.text).then(() => flash(button, "Copied"), () => flash(button, "Copy failed"))
+      } else if (act === "theme") {
+        const dark = document.documentElement.dataset.theme !== "dark"
+        localStorage.setItem("workbench-theme", dark ? "dark" : "light")
+        wear(dark)
+      } else if (confirm) {
+        ask(confirm, () => tell({ act, ...rest }))
+      } else {
+        tell({ act, ...rest })
+      }
+      return
+    }
+    const line = event.target.closest("tr[data-href]")
+    if (line && !event.target.closest("a, button, summary") && !String(getSelection())) location.hash = line.dataset.href
+  })
+  box.addEventListener("keydown", event => {
+    const line = event.target.closest?.("tr[data-href]")
+    if (line && event.key === "Enter") location.hash = line.dataset.href
+  })
+
+  const flash = (button, text) => {
+    const before = button.textContent
+    button.textContent = text
+    setTimeout(() => { button.textContent = before }, 1200)
+  }
+
+  let typing = null
+  const send = form => {
+    const values = Object.fromEntries(new FormData(form))
+    if (form.dataset.route) { // the address says what is searched for, so that it can be kept and sent on
+      const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value)).toString()
+      history.replaceState(null, "", `#/${form.dataset.route}${query ? "?" + query : ""}`)
+    }
+    tell({ form: form.dataset.form, values })
+  }
+  box.addEventListener("input", event => {
+    const form = event.target.closest("[data-form]")
+    if (!form) return
+    clearTimeout(typing)
+    typing = setTimeout(() => send(form), event.target.matches("input[type=search], input[type=text]") ? 250 : 0)
+  })
+  box.addEventListener("submit", event => {
+    event.preventDefault()
+    clearTimeout(typing)
+    send(event.target)
+  })
+
+  const wear = dark => {
+    document.documentElement.dataset.theme = dark ? "dark" : "light"
+    tell({ theme: dark ? "dark" : "light" })
+  }
+  const route = () => {
+    scrollTo(0, 0)
+    tell({ route: decodeURIComponent(location.hash.replace(/^#\/?/, "")) })
+  }
+  tell({ ready: true })
+  let heard = true
+  if (model.leads) { // the one board that stands for the page: it follows the address and wears the theme
+    const chosen = localStorage.getItem("workbench-theme")
+    wear(chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches)
+    if (location.hash) route()
+    window.addEventListener("hashchange", route)
+    // The server tells the time every second. Where nothing comes any more, say so: the page can't be trusted then.
+    let beat = Date.now()
+    model.on("beat", () => { beat = Date.now() })
+    const watch = setInterval(() => {
+      const now = Date.now() - beat < 8000
+      if (now !== heard) {
+        heard = now
+        box.classList.toggle("cut", !heard)
+      }
+    }, 1000)
+    model.on("remove", () => { clearInterval(watch); window.removeEventListener("hashchange", route) })
+    model.on("go", () => { if (model.go) location.hash = model.go })
+  }
+  return box
+}

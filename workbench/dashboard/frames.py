@@ -1,0 +1,29 @@
+"""How charts and boards are put together: a card around a chart with its text summary, cards under each other."""
+
+from __future__ import annotations
+
+import panel as pn
+from bokeh.plotting import figure
+from panel.viewable import Viewable
+
+from workbench.dashboard.board import Board
+
+_CARD = """
+:host {
+  background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 14px 12px 6px;
+  box-sizing: border-box; width: 100%;
+}
+@media (max-width: 620px) { :host { border-radius: 10px; padding: 12px 6px 4px; } }
+"""
+
+
+def framed(board: Board, *plots: figure) -> pn.Column:
+    """Return a card with a board at its top and charts below it."""
+    board.margin = (0, 4)
+    panes = [pn.pane.Bokeh(plot, sizing_mode="stretch_width", margin=0) for plot in plots]  # type: ignore[no-untyped-call]
+    return pn.Column(board, *panes, sizing_mode="stretch_width", margin=0, stylesheets=[_CARD])
+
+
+def stacked(*parts: Viewable) -> pn.Column:
+    """Return parts under each other."""
+    return pn.Column(*parts, sizing_mode="stretch_width", margin=0, stylesheets=[":host { gap: 12px; }"])

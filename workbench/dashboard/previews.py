@@ -1,0 +1,52 @@
+"""What a result looks like: a picture, the head of a table, a text; all of it escaped."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+from workbench.core.errors import ResultExpired, WorkbenchError
+from workbench.core.live import Detail
+from workbench.core.states import State
+from workbench.dashboard.look import Html, empty, esc
+from workbench.notebook.reprs import preview_of
+
+if TYPE_CHECKING:
+    from workbench.client.client import Client
+
+TIMEOUT = 5.0
+MOST = 4_000_000
+"""Cells, or pixels, up to which a result is fetched and decoded to show how it begins."""
+_SHAPE = re.compile(r"^(?:DataFrame|Table|Image), (\d+) × (\d+)")
+_FILE = re.compile(r", [\d.]+ [kMGT]?B$")
+
+
+async def of(client: Client, detail: Detail) -> Html:
+    """Return the preview of a task's result, or why there is none. Whatever is wrong with it is said, not raised."""
+    record = detail.record
+    if record.state is not State.SUCCEEDED:
+        words = "It ended without a result." if record.state.terminal else "It hasn't ended yet."
+        return empty("No result", words)
+    if not is_small(record.summary):
+        return _text(detail)
+    try:
+        # In a thread, as it may have to be fetched from the store, and takes a while to decode.
+        value = await asyncio.to_thread(client.get(record.task_id).result, TIMEOUT)
+    except ResultExpired:
+        return empty("The result is no longer kept", "Its retention time is over; the record stays.")
+    except (WorkbenchError, OSError):
+        return _text(detail)
+    return Html(preview_of(value)) or _text(detail)
+
+
+def is_small(summary: str) -> bool:
+    """Whether a result, by its few words, is a file, or a table or a picture that can be fetched to be looked at."""
+    if _FILE.search(summary) is not None:
+        return not summary.startswith("bytes, ")
+    shape = _SHAPE.search(summary)
+    return shape is not None and int(shape[1]) * int(shape[2]) <= MOST
+
+
+def _text(detail: Detail) -> Html:
+    return Html(f"<pre>{esc(detail.result or detail.record.summary)}</pre>")

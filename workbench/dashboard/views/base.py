@@ -1,0 +1,53 @@
+"""What every view is: a title, what it draws, and three calls from the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workbench.dashboard.board import Board
+from workbench.dashboard.look import Html, button
+
+if TYPE_CHECKING:
+    from panel.viewable import Viewable
+
+    from workbench.dashboard.model import Picture
+    from workbench.dashboard.page import Page
+
+
+class View:
+    """One view of one session. It's made when it's first visited, and told of news only while it's seen."""
+
+    name = ""
+    title = ""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    @property
+    def panel(self) -> Viewable:
+        """What is put on the page."""
+        raise NotImplementedError
+
+    def open(self, rest: str) -> None:
+        """It's visited, at what follows its name in the address."""
+
+    def show(self, picture: Picture) -> None:
+        """Draw what is new. Called each second, and when it's visited."""
+
+    def dress(self, dark: bool) -> None:
+        """Wear the light or the dark theme, where that isn't the style sheet's work alone."""
+
+    def acted(self) -> None:
+        """Something was done from here: look again, where what is shown doesn't come by itself."""
+
+    def on(self, message: dict[str, Any]) -> None:
+        """Do what a reader asked for on a board of this view; by default the page does."""
+        self.page.on(message)
+
+    def board(self, frame: str, **parts: str) -> Board:
+        """Return a board of this view."""
+        return Board(frame=frame, parts=parts, on=self.on)
+
+    def action(self, act: str, label: str, **options: Any) -> Html:
+        """Return a button that changes something; nothing where the dashboard is read-only."""
+        return Html("") if self.page.read_only else button(act, label, **options)

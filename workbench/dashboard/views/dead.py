@@ -1,0 +1,97 @@
+"""The dead letters: what could not be delivered, done, read or recorded. The broker has them, and is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workbench.broker.letters import Letter
+from workbench.dashboard.board import Board
+from workbench.dashboard.look import Html, button, clip, empty, plural, table, task_link, when
+from workbench.dashboard.views.base import View
+
+if TYPE_CHECKING:
+    from workbench.dashboard.model import Picture
+    from workbench.dashboard.page import Page
+
+MOST = 200
+COLUMNS = ("task", "operation", "died of", "reason", "when", "worker", "attempts", "")
+
+
+class Dead(View):
+    """The oldest dead letters. Looking goes through the broker's queue, so it's done when asked for only."""
+
+    name = "dead"
+    title = "Dead letters"
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        self._known = page.feed.picture.dead
+        self._panel = self.board(
+            "<section class='card'><div class='head'><h2>Dead letters</h2><span class='tell grow' data-part='told'>"
+            "</span><span class='row' data-part='all'></span></div><div data-part='body'></div></section>",
+            told="", all="", body="",
+        )  # fmt: skip
+
+    @property
+    def panel(self) -> Board:
+        return self._panel
+
+    def open(self, rest: str) -> None:
+        self._ask()
+
+    def show(self, picture: Picture) -> None:
+        if picture.dead != self._known:
+            self._known = picture.dead
+            self._ask()
+
+    def acted(self) -> None:
+        self._ask()
+
+    def on(self, message: dict[str, Any]) -> None:
+        if message.get("act") == "refresh":
+            self._ask()
+        else:
+            super().on(message)
+
+    def _ask(self) -> None:
+        self.page.run(lambda client: client.dead_letters(MOST), self._found)
+
+    def _found(self, letters: list[Letter]) -> None:
+        refresh = button("refresh", "Refresh", look="plain")
+        if not letters:
+            words = "What can't be delivered, done or recorded comes here, and can be sent again."
+            self._panel.write(told="", all=refresh, body=empty("No dead letters", words))
+            return
+        told = plural(len(letters), "letter")
+        if len(letters) == MOST:
+            told = f"Showing the oldest {told} of {max(self._known, MOST):,}."
+        self._panel.write(told=told, all=refresh + self._for_all(), body=self._table(letters))
+
+    def _for_all(self) -> Html:
+        everything = "all dead letters"
+        return Html(
+            self.action("replay_all", "Send all again", confirm=f"Send {everything} again, as far as they can be?")
+            + self.action("purge_all", "Discard all", look="danger", confirm=f"Remove {everything} for good?")
+        )
+
+    def _table(self, letters: list[Letter]) -> Html:
+        rows = [
+            (
+                task_link(letter.task_id, f"…{letter.task_id[-12:]}") if letter.task_id else letter.message_id,
+                letter.operation or letter.kind,
+                letter.reason_type,
+                clip(letter.reason),
+                when(letter.at),
+                letter.worker or "–",
+                letter.attempts or "–",
+                Html(f"<span class='row'>{self._actions(letter)}</span>"),
+            )
+            for letter in letters
+        ]
+        return table(COLUMNS, rows, numbers=(6,), narrow=(4, 5, 6), label="Dead letters")
+
+    def _actions(self, letter: Letter) -> str:
+        which = letter.task_id or letter.message_id
+        again = self.action("replay", "Send again", letter=which, confirm="Send this dead letter again?")
+        gone = self.action("purge", "Discard", look="danger", letter=which, confirm="Remove this dead letter for good?")
+        return (again if letter.kind != "other" else Html("")) + gone

@@ -1,0 +1,89 @@
+"""The failures, grouped by operation, exception and the last line of code: what is wrong, how often, since when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from workbench.core.live import FailureGroup
+from workbench.core.rpc import Failures as FoundFailures
+from workbench.dashboard.board import Board
+from workbench.dashboard.look import Html, ago, card, clip, count, empty, esc, link, plural, table, task_link
+from workbench.dashboard.views.base import View
+from workbench.dashboard.views.tasks import link_to
+
+if TYPE_CHECKING:
+    from workbench.dashboard.model import Picture
+    from workbench.dashboard.page import Page
+
+AGAIN = 3.0  # seconds
+COLUMNS = ("operation", "what went wrong", "where", "tasks", "first", "last", "the latest", "")
+
+
+class Failures(View):
+    """Groups of tasks that have failed."""
+
+    name = "failures"
+    title = "Failures"
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        self._asked_at = 0.0
+        self._failed = -1
+        self._panel = self.board("<div data-part='body'></div>", body=card("Failures", empty("One moment", "")))
+
+    @property
+    def panel(self) -> Board:
+        return self._panel
+
+    def open(self, rest: str) -> None:
+        self._ask()
+
+    def acted(self) -> None:
+        self._ask()
+
+    def show(self, picture: Picture) -> None:
+        failed = picture.states.get("failed", 0)
+        if failed != self._failed and self.page.feed.now() - self._asked_at >= AGAIN:
+            self._failed = failed
+            self._ask()
+
+    def _ask(self) -> None:
+        self._asked_at = self.page.feed.now()
+        self.page.run(lambda client: client.live.failures(), self._found)
+
+    def _found(self, found: FoundFailures) -> None:
+        now = self.page.feed.picture.at
+        if not found.groups:
+            body = empty("Nothing has failed", "Tasks that fail come here, grouped by what went wrong.")
+            self._panel.write(body=card("Failures", body))
+            return
+        told = f"{plural(found.total, 'failed task')} in {plural(found.total_groups, 'group')}, the latest first."
+        if len(found.groups) < found.total_groups:
+            told += f" Showing {len(found.groups):,} of them."
+        rows = [self._row(group, now) for group in found.groups]
+        shown = table(COLUMNS, rows, numbers=(3,), narrow=(2, 4, 6), label="Failures")
+        self._panel.write(body=card("Failures", shown, told))
+
+    def _row(self, group: FailureGroup, now: datetime) -> tuple[object, ...]:
+        tasks = plural(group.count, "task")
+        what = f"{tasks} of {group.operation} that failed with {group.type}"
+        again = self.action("retry_group", "Send again", group=group.group, confirm=f"Send {what} again?")
+        gone = self.action(
+            "discard_group",
+            "Discard",
+            look="danger",
+            group=group.group,
+            confirm=f"Take {what} off this list, and their dead letters away? They stay failed, and on record.",
+        )
+        said = Html(f"<b>{esc(group.type)}</b>{clip(group.message)}")
+        return (
+            group.operation,
+            said,
+            Html(f"<code>{esc(group.frame)}</code>") if group.frame else "–",
+            link(link_to(group=group.group), count(group.count)),
+            ago(group.first_at, now),
+            ago(group.last_at, now),
+            task_link(group.latest, f"…{group.latest[-12:]}"),
+            Html(f"<span class='row'>{again}{gone}</span>"),
+        )

@@ -1,0 +1,199 @@
+"""The task stream: a lane for each slot, a rectangle for each attempt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import panel as pn
+from bokeh.models import (
+    ColumnDataSource,
+    FixedTicker,
+    HoverTool,
+    Quad,
+    Range1d,
+    Scatter,
+    TapTool,
+)
+from bokeh.models.callbacks import CustomJS
+from bokeh.models.renderers import DataRenderer
+
+from workbench.dashboard import figures
+from workbench.dashboard.blocks import KEPT, Block
+from workbench.dashboard.frames import framed
+from workbench.dashboard.look import COLOURS, Html, empty, esc, plural, rate, seconds
+from workbench.dashboard.views.base import View
+
+if TYPE_CHECKING:
+    from workbench.dashboard.model import Picture
+    from workbench.dashboard.page import Page
+
+WINDOW = 60.0  # seconds that are seen while the chart follows
+MOST_LANES = 40  # as high as the chart grows
+_LANE = 26  # pixels
+_MARKS = {"failed": "x", "retrying": "x", "lost": "triangle", "cancelled": "diamond", "expired": "diamond"}
+_EDGES: Any = {"left": "left", "right": "right", "bottom": "bottom", "top": "top", "fill_color": "colour"}
+_WORDS = (("×", "failed, or to be tried again"), ("△", "lost with its worker"), ("◇", "cancelled or expired"))
+_TIP = """<div style='max-width:330px;overflow-wrap:anywhere'><b>@name</b> @what<br>@took<br>@worker, slot @slot<br>
+<code>@task</code></div>"""
+# A rectangle under the pointer leads to its task: the newest, where several lie on each other.
+_OPEN = """
+const chosen = source.selected.indices
+if (chosen.length) { location.hash = '/task/' + source.data.task[Math.max(...chosen)]; source.selected.indices = [] }
+"""
+
+
+class Stream(View):
+    """What every slot did lately, attempt by attempt."""
+
+    name = "stream"
+    title = "Task stream"
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        self._serial = self._life = 0
+        self._follows = True
+        self._lanes: tuple[str, ...] = ()
+        self._range = Range1d(start=0, end=1)
+        self.ended = ColumnDataSource(data=_columns([], {}))
+        self.marked = ColumnDataSource(data=_columns([], {}))
+        self.running = ColumnDataSource(data=_columns([], {}))
+        self.plot = figures.chart(220, "", x_range=self._range, y_range=Range1d(start=0, end=1))
+        self._marks = Scatter(x="right", y="middle", marker="mark", size=11, line_width=2.5, fill_color=None)
+        under_way = Quad(**_EDGES, fill_alpha=0.45, hatch_pattern="/", hatch_color="colour", line_color=None)
+        drawn: list[DataRenderer] = []
+        for source, glyph in (
+            (self.ended, Quad(**_EDGES, line_color=None)),
+            (self.running, under_way),
+            (self.marked, self._marks),
+        ):
+            renderer = self.plot.add_glyph(source, glyph)
+            renderer.nonselection_glyph = None  # the others don't fade where one is clicked
+            drawn.append(renderer)
+            opens = CustomJS(args={"source": source}, code=_OPEN)
+            self.plot.add_tools(TapTool(renderers=[renderer], callback=opens))
+        self._lane_ticks = FixedTicker(ticks=[])
+        self.plot.yaxis.ticker = self._lane_ticks
+        self.plot.add_tools(HoverTool(renderers=drawn, tooltips=_TIP, point_policy="follow_mouse"))
+        self.top = self.board(_FRAME, told="", names="", follow=_follow(True))
+        self._panel = framed(self.top, self.plot)
+
+    @property
+    def panel(self) -> pn.Column:
+        return self._panel
+
+    def on(self, message: dict[str, Any]) -> None:
+        if message.get("act") == "follow":
+            self._follows = not self._follows
+            self.top.write(follow=_follow(self._follows))
+        else:
+            super().on(message)
+
+    def show(self, picture: Picture) -> None:
+        if not self.top.there:
+            return
+        if picture.life != self._life:
+            self._life, self._serial = picture.life, 0
+            self.ended.data, self.marked.data = _columns([], {}), _columns([], {})
+        new = picture.blocks.since(self._serial)
+        if new:
+            self._serial = new[-1].serial
+            self.ended.stream(_columns(new, picture.colours), rollover=KEPT)
+            if marked := [block for block in new if block.state in _MARKS]:
+                self.marked.stream(_columns(marked, picture.colours), rollover=KEPT // 4)
+        self.running.data = _columns(picture.running, picture.colours)
+        self._name_lanes(picture)
+        if self._follows:
+            now = picture.at.timestamp() * 1000
+            self._range.update(start=now - WINDOW * 1000, end=now)
+        self.top.write(told=_tell(picture), names=_legend(picture))
+
+    def dress(self, dark: bool) -> None:
+        figures.dress(self.plot, dark=dark)
+        self.plot.ygrid.grid_line_color = None
+        self._marks.line_color = figures.ink(dark)
+
+    def _name_lanes(self, picture: Picture) -> None:
+        names = tuple(f"{lane.worker} · {lane.slot}" for lane in picture.blocks.lanes)
+        if names == self._lanes:
+            return
+        self._lanes = names
+        self._lane_ticks.ticks = [-number for number in range(len(names))]
+        self.plot.yaxis.major_label_overrides = {-number: _short(name) for number, name in enumerate(names)}
+        self.plot.y_range.update(start=-len(names) + 0.4, end=0.6)
+        self.plot.height = 60 + _LANE * max(3, min(len(names), MOST_LANES))
+
+
+_FRAME = """<div class='head'><h2>Task stream</h2><span class='tell grow' data-part='told'></span>
+<span data-part='follow'></span></div><div class='row' data-part='names'></div>"""
+
+
+def _follow(follows: bool) -> str:
+    label = "Hold still" if follows else "Follow the time"
+    pressed = "true" if follows else "false"
+    return f"<button type='button' data-act='follow' aria-pressed='{pressed}'>{label}</button>"
+
+
+def _columns(blocks: Sequence[Block], colours: Mapping[str, str]) -> dict[str, Any]:
+    lanes = np.array([-block.lane for block in blocks], dtype=float)
+    return {
+        "left": np.array([block.start for block in blocks]) * 1000,
+        "right": np.array([block.end for block in blocks]) * 1000,
+        "bottom": lanes - 0.4,
+        "top": lanes + 0.4,
+        "middle": lanes,
+        "colour": [colours.get(block.operation, COLOURS[-1]) for block in blocks],
+        "mark": [_MARKS.get(block.state, "dot") for block in blocks],
+        "name": [f"{block.operation} and others" if block.mixed else block.operation for block in blocks],
+        "what": [_what(block) for block in blocks],
+        "took": [_took(block) for block in blocks],
+        "worker": [block.worker for block in blocks],
+        "slot": [block.slot for block in blocks],
+        "task": [block.task_id for block in blocks],
+    }
+
+
+def _what(block: Block) -> str:
+    if block.count > 1:
+        return f"× {block.count}, all {block.state}"
+    return f"{block.state}: {block.failure}" if block.failure else block.state
+
+
+def _took(block: Block) -> str:
+    if block.count == 1:
+        return seconds(block.busy)
+    return f"{seconds(block.busy / block.count)} each, on average"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 22 else f"…{name[-21:]}"
+
+
+def _tell(picture: Picture) -> str:
+    states: Counter[str] = Counter()
+    for block in picture.blocks.within(picture.at.timestamp() - WINDOW):
+        states[block.state] += block.count
+    ended = sum(states.values())
+    running = f"{plural(len(picture.running), 'attempt')} under way"
+    if not ended:
+        return f"No attempt has ended in the last minute; {running}."
+    others = ", ".join(f"{number:,} {state}" for state, number in states.most_common() if state != "succeeded")
+    bad = f": {others}" if others else ", all of them well"
+    left_out = f" {picture.skipped:,} older ones were left out." if picture.skipped else ""
+    return (
+        f"{plural(ended, 'attempt')} ended in the last minute ({rate(ended / WINDOW)}){esc(bad)}; {running}.{left_out} "
+        "A click opens the task."
+    )
+
+
+def _legend(picture: Picture) -> Html:
+    if not picture.colours:
+        return empty("No attempts yet", "Each attempt appears here, in the lane of the slot that runs it.")
+    chips = [
+        f"<span class='chip'><span class='swatch' style='background:{colour}'></span>{esc(name)}</span>"
+        for name, colour in list(picture.colours.items())[:24]
+    ]
+    marks = [f"<span class='chip'>{esc(mark)} {words}</span>" for mark, words in _WORDS]
+    return Html("".join(chips + marks))

@@ -1,0 +1,108 @@
+"""`Executions`: the attempts of late, each told as it starts and as it ends, by an index that only goes up. No I/O."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from datetime import datetime
+
+import msgspec
+
+from workbench.core.live import Execution
+from workbench.core.states import State, TaskRecord
+
+KEPT = 50_000
+LOST = "lost"
+
+
+class Executions:
+    """A ring of what was told of attempts, and those that run now.
+
+    Parameters
+    ----------
+    kept
+        How many tellings are kept; what runs is kept besides.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self.index = 0
+        """Of the last that was told."""
+        self._ring: deque[Execution] = deque(maxlen=kept)
+        self._running: dict[str, Execution] = {}  # by task id
+
+    def add(self, before: TaskRecord | None, after: TaskRecord, now: datetime) -> None:
+        """Learn how a task's record has changed."""
+        running = self._running.get(after.task_id)
+        if after.state is State.RUNNING:
+            if running is not None:
+                if running.started_at == after.started_at and running.worker == after.worker:
+                    return
+                self._end(running, LOST, now, "")
+            if after.started_at is not None and after.worker:
+                self._running[after.task_id] = self._tell(after, None, "running")
+            return
+        ended_at = after.failed_at if after.state is State.RETRYING else after.finished_at
+        status = "retry" if after.state is State.RETRYING else after.state.value
+        failure = after.failure.type if after.failure is not None else ""
+        if running is not None:
+            del self._running[after.task_id]
+            if ended_at is not None and after.started_at in (running.started_at, None):
+                self._end(running, status, ended_at, failure)
+                return
+            self._end(running, LOST, now, "")
+        if ended_at is not None and after.started_at is not None and after.worker and _is_news(before, after):
+            self._tell(after, ended_at, status, failure)
+
+    def running(self) -> list[Execution]:
+        """Return what runs now."""
+        return list(self._running.values())
+
+    def since(self, index: int | None, most: int) -> tuple[list[Execution], int]:
+        """Return the newest that were told after an index, of each execution the last word, and how many are left out.
+
+        Without an index that is all that is kept, and all that runs.
+        """
+        told = len(self._ring) if index is None else self.index - index
+        taken = max(0, min(told, most, len(self._ring)))
+        found: dict[object, Execution] = {}
+        for each in itertools.islice(reversed(self._ring), taken):
+            found.setdefault(each.key, each)
+        if index is None:
+            for each in self._running.values():
+                found.setdefault(each.key, each)
+        return sorted(found.values(), key=lambda each: each.index), max(0, told - taken)
+
+    def _tell(self, record: TaskRecord, finished_at: datetime | None, status: str, failure: str = "") -> Execution:
+        assert record.started_at is not None
+        self.index += 1
+        told = Execution(
+            index=self.index,
+            task_id=record.task_id,
+            operation=record.operation,
+            attempt=record.attempt,
+            replay=record.replay,
+            worker=record.worker or "",
+            slot=record.slot,
+            started_at=record.started_at,
+            finished_at=finished_at,
+            status=status,
+            failure=failure,
+            lane=record.lane or "",
+        )
+        self._ring.append(told)
+        return told
+
+    def _end(self, running: Execution, status: str, at: datetime, failure: str) -> None:
+        self.index += 1
+        self._ring.append(
+            msgspec.structs.replace(running, index=self.index, finished_at=at, status=status, failure=failure)
+        )
+
+
+def _is_news(before: TaskRecord | None, after: TaskRecord) -> bool:
+    """Whether `after` is the end of an attempt, and `before` wasn't yet."""
+    if before is None or before.replay < after.replay:
+        return True
+    if after.state.terminal:
+        return not before.state.terminal
+    return before.state is not State.RETRYING or before.attempt != after.attempt
