@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 import psutil
 
 from tests.faults.scene import lasting
-from tests.support import rabbitmqctl, wait_until
+from tests.support import is_alive, rabbitmqctl, wait_until
 from workbench.broker.node import Node
 
 PAUSE = 0.3  # until something that died is started again
@@ -69,7 +69,11 @@ class Supervisor:
 
     def await_broker(self) -> None:
         """Wait until the node answers."""
-        wait_until(lambda: self._ready.is_set() or self.failure, timeout=120.0, what="the node answers")
+
+        def answers() -> bool:
+            return self.node.is_running and self._ready.is_set()
+
+        wait_until(lambda: answers() or self.failure, timeout=120.0, what="the node answers")
 
     def end(self, names: Iterable[str], timeout: float) -> dict[str, int]:
         """Let processes end in order, for good; return their exit status."""
@@ -215,9 +219,11 @@ def child_killed(process: Callable[[], subprocess.Popen[bytes]], *, depth: int) 
 
 @contextlib.contextmanager
 def node_killed(node: Node) -> Iterator[None]:
-    """Kill the broker."""
+    """Kill the broker, and return when it is gone: whoever waits for it to be back would find it as it was."""
     with contextlib.suppress(KeyError, ProcessLookupError):
-        os.kill(node.processes()["node"], signal.SIGKILL)
+        pid = node.processes()["node"]
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not is_alive(pid), what="the broker is gone")
     yield
 
 

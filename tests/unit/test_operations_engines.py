@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.core.errors import InvalidArguments
 from workbench.operations import context
 from workbench.operations.data import joins, rows, shapes, statistics
 
@@ -42,26 +41,3 @@ def test_both_engines_find_the_same(tmp_path: Path, work, index: bool):
             results[engine] = found if isinstance(found, pd.DataFrame) else pd.read_parquet(found)
         assert attempt.notes["engine"].startswith(f"{engine}: about")
     pd.testing.assert_frame_equal(results["duckdb"], results["pandas"], check_dtype=False, check_index_type=False)
-
-
-@pytest.mark.parametrize(
-    ("work", "words"),
-    [
-        (lambda data: joins.merge(data, data, on="k"), "repeat in both tables"),
-        (lambda data: joins.merge(data, data, on="k", validate="1:1"), "keys repeat in the left one"),
-        (lambda data: joins.merge(data, data, "cross"), "cross"),
-        (lambda data: joins.merge(data, data, on="x", sort=True), "sort"),
-        (lambda data: shapes.pivot_table(data, "x", "k", "k", margins=True), "margins"),
-        (lambda data: shapes.pivot_table(data, "x", "x", "k"), "the result would have"),
-        (lambda data: statistics.quantile(data, columns="nowhere"), "no column 'nowhere'"),
-        (lambda data: rows.drop_duplicates(data, "nowhere"), "no column 'nowhere'"),
-    ],
-)
-def test_what_disk_does_not_do_is_refused(tmp_path: Path, work, words: str):
-    path = tmp_path / "t.parquet"
-    pd.DataFrame({"k": np.arange(30_000) % 7, "x": np.arange(30_000.0)}).to_parquet(path)
-    with (
-        context.attempt(tmp_path / "scratch", None, context.Attempt(memory_limit=1_000_000)),
-        pytest.raises(InvalidArguments, match=words),
-    ):
-        work(str(path))

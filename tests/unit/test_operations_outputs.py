@@ -12,7 +12,7 @@ from PIL import Image
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context, convert, registry
-from workbench.operations.data import joins, rows, sql
+from workbench.operations.data import derived, filters, gaps, joins, rows, sql
 from workbench.operations.image import animation
 from workbench.operations.image import files as pictures
 from workbench.values.refs import FileRef
@@ -26,9 +26,12 @@ CALLS: dict[str, Callable[[dict[str, FileRef], dict[str, Any]], object]] = {
     "convert.pages": lambda files, to: convert.pages([PICTURE], **to),
     "convert.table": lambda files, to: convert.table(files["csv"], "parquet", **to),
     "data.drop_duplicates": lambda files, to: rows.drop_duplicates(TABLE, **to),
-    "data.filter": lambda files, to: rows.filter(TABLE, [("a", ">", 1)], **to),
+    "data.dropna": lambda files, to: gaps.dropna(TABLE, **to),
+    "data.filter": lambda files, to: filters.filter(TABLE, [("a", ">", 1)], **to),
     "data.head": lambda files, to: rows.head(TABLE, 1, **to),
     "data.merge": lambda files, to: joins.merge(TABLE, TABLE.drop_duplicates(), on="a", **to),
+    "data.rename": lambda files, to: derived.rename(TABLE, {"a": "b"}, **to),
+    "data.sample": lambda files, to: rows.sample(TABLE, 2, **to),
     "data.select": lambda files, to: rows.select(TABLE, ["a"], **to),
     "data.sort": lambda files, to: rows.sort(TABLE, "a", **to),
     "data.sql": lambda files, to: sql.sql("SELECT a FROM t", t=TABLE, **to),

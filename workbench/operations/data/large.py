@@ -218,8 +218,17 @@ def drop_duplicates(
 
 def has_index(schema: Any) -> bool:
     """Tell whether some of the columns are a frame's index, so that rows have labels of their own."""
-    metadata = schema.pandas_metadata or {}
-    return any(isinstance(each, str) for each in metadata.get("index_columns", ()))
+    return bool(_index_of(schema))
+
+
+def columns_of(data: Dataset) -> list[str]:
+    """Return the names of the columns that aren't a frame's index."""
+    index = _index_of(data.schema)
+    return [name for name in data.schema.names if name not in index]
+
+
+def _index_of(schema: Any) -> list[str]:
+    return [each for each in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(each, str)]
 
 
 def refuse_categories(data: Dataset, columns: Iterable[str]) -> None:

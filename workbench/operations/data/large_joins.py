@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Output
 from workbench.operations.data import duck
-from workbench.operations.data.large import refuse_categories
+from workbench.operations.data.large import columns_of, refuse_categories
 from workbench.operations.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ def merge(
     refuse_categories(right, right_on)
     _check_comparable(left, right, left_on, right_on)
     shared = {a for a, b in zip(left_on, right_on, strict=True) if a == b}
-    both = (set(left.schema.names) & set(right.schema.names)) - shared
+    both = (set(columns_of(left)) & set(columns_of(right))) - shared
     fields: list[Any] = []
     columns: list[str] = []
     for side, data, suffix in (("l", left, suffixes[0]), ("r", right, suffixes[1])):
-        for field in data.schema:
+        for field in map(data.schema.field, columns_of(data)):
             name = f"{side}.{duck.column(data, field.name)}"
             if field.name in shared:
                 if side == "r":
