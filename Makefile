@@ -39,7 +39,11 @@ lab: setup ## Start a workbench and JupyterLab; the workbench stops when Jupyter
 
 .PHONY: test
 test: setup-test ## Run the tests, against a real RabbitMQ
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/browser $(ARGS)
+
+.PHONY: browser
+browser: setup-test ## Look at the dashboard in a real browser; the screenshots are in build/screenshots
+	@$(BIN)/python -m pytest tests/browser $(ARGS)
 
 .PHONY: faults
 faults: setup-faults ## Provoke every fault and write what was measured into docs/reliability.md; takes a while, run it alone

@@ -91,7 +91,7 @@ def served(cluster: wb.LocalCluster) -> Iterator[Served]:
         yield served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it lives an event loop runs, which nobody else could start
 def browser() -> Iterator[object]:
     if CHROMIUM is None:
         pytest.skip("Debian's chromium is not installed (apt-get install chromium)")

@@ -140,19 +140,32 @@ class CsvReader:
             newlines_in_values=True,
             invalid_row_handler=None if self._options.on_bad_rows == "error" else self._leave_out,
         )
-        # Not closed here: a closed reader's threads read ahead for a moment, and would read on in whichever file has
-        # got the descriptor since then. They share the stream, which closes with the last of them.
+        with self._read() as file:
+            try:
+                reader = pacsv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert)
+            except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
+                if "cannot infer number of columns" not in str(error):
+                    self._explain(error)
+                fields = [(name, types.get(name, pa.null())) for name in self._names]  # a header, and not even its end
+                yield pa.schema(fields), iter(())
+                return
+            with reader:
+                yield reader.schema, self._batches(reader)
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[Any]:
+        """Open the file for Arrow, whose threads read ahead for a moment after their reader has closed.
+
+        Closed here, a file would leave them to read on in whichever has got its descriptor since then; so it closes
+        with the last of them. What is zipped is read through Python, which knows that it is closed, and must not be
+        called any more as the process ends.
+        """
         file = self._source.stream()
         try:
-            reader = pacsv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert)
-        except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
-            if "cannot infer number of columns" not in str(error):
-                self._explain(error)
-            fields = [(name, types.get(name, pa.null())) for name in self._names]  # a header, and not even its end
-            yield pa.schema(fields), iter(())
-            return
-        with reader:
-            yield reader.schema, self._batches(reader)
+            yield file
+        finally:
+            if self._source.zipped is not None:
+                file.close()
 
     def _convert_options(self, types: Mapping[str, Any], nulls: tuple[str, ...], quoted: bool) -> Any:
         import pyarrow.csv as pacsv
