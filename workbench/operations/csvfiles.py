@@ -26,6 +26,7 @@ from workbench.operations.tabular import (
     note_wider,
     unzipping,
 )
+from workbench.values.unpacking import bomb, most_of
 
 logger = logging.getLogger(__name__)
 
@@ -140,32 +141,20 @@ class CsvReader:
             newlines_in_values=True,
             invalid_row_handler=None if self._options.on_bad_rows == "error" else self._leave_out,
         )
-        with self._read() as file:
-            try:
-                reader = pacsv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert)
-            except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
-                if "cannot infer number of columns" not in str(error):
-                    self._explain(error)
-                fields = [(name, types.get(name, pa.null())) for name in self._names]  # a header, and not even its end
-                yield pa.schema(fields), iter(())
-                return
-            with reader:
-                yield reader.schema, self._batches(reader)
-
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[Any]:
-        """Open the file for Arrow, whose threads read ahead for a moment after their reader has closed.
-
-        Closed here, a file would leave them to read on in whichever has got its descriptor since then; so it closes
-        with the last of them. What is zipped is read through Python, which knows that it is closed, and must not be
-        called any more as the process ends.
-        """
-        file = self._source.stream()
+        # Not closed here: a closed reader's threads read ahead for a moment, and would read on in whichever file has
+        # got the descriptor since then. They share the stream, which closes with the last of them. Nor is it read
+        # through Python, which such a thread must not call as the process ends.
+        file = pa.input_stream(str(self._source.path), self._source.zipped)
         try:
-            yield file
-        finally:
-            if self._source.zipped is not None:
-                file.close()
+            reader = pacsv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert)
+        except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
+            if "cannot infer number of columns" not in str(error):
+                self._explain(error)
+            fields = [(name, types.get(name, pa.null())) for name in self._names]  # a header, and not even its end
+            yield pa.schema(fields), iter(())
+            return
+        with reader:
+            yield reader.schema, self._batches(reader)
 
     def _convert_options(self, types: Mapping[str, Any], nulls: tuple[str, ...], quoted: bool) -> Any:
         import pyarrow.csv as pacsv
@@ -185,6 +174,7 @@ class CsvReader:
     def _batches(self, reader: Any) -> Iterator[Any]:
         import pyarrow as pa
 
+        most, read = most_of(self._source.path), 0
         while True:
             try:
                 batch = reader.read_next_batch()
@@ -192,6 +182,9 @@ class CsvReader:
                 return
             except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
                 self._explain(error)
+            read += batch.nbytes // 4  # of text at least: a number of eight bytes was two characters, with its comma
+            if self._source.zipped is not None and read > most:
+                raise bomb(self._source.name, most)
             yield batch
 
     def _explain(self, error: Exception) -> None:

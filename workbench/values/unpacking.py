@@ -42,10 +42,7 @@ class _Unpacked(io.RawIOBase):
         buffer[: len(data)] = data
         self._read += len(data)
         if self._read > self._most:
-            raise InputTooLarge(
-                f"{self._name} unpacks to more than {size_text(self._most)}, {TIMES} times its size or more. Such a "
-                "file is refused as a decompression bomb: if it is none, unpack it, or write it as Parquet"
-            )
+            raise bomb(self._name, self._most)
         return len(data)
 
     def close(self) -> None:
@@ -70,4 +67,17 @@ def unpacked(file: Any, path: Path, name: str) -> io.BufferedReader:
     io.BufferedReader
         Reading it raises `InputTooLarge` beyond `FREE` bytes that are more than `TIMES` those of the file.
     """
-    return io.BufferedReader(_Unpacked(file, max(FREE, TIMES * path.stat().st_size), name), 1 << 20)
+    return io.BufferedReader(_Unpacked(file, most_of(path), name), 1 << 20)
+
+
+def most_of(path: Path) -> int:
+    """Return how many bytes a compressed file may unpack to."""
+    return max(FREE, TIMES * path.stat().st_size)
+
+
+def bomb(name: str, most: int) -> InputTooLarge:
+    """Return the error for a file that unpacks to more than `most` bytes."""
+    return InputTooLarge(
+        f"{name} unpacks to more than {size_text(most)}, {TIMES} times its size or more. Such a file is refused as a "
+        "decompression bomb: if it is none, unpack it, or write it as Parquet"
+    )
