@@ -73,14 +73,6 @@ class Source(NamedTuple):
 
         return unpacked(pa.input_stream(str(self.path), self.zipped), self.path, self.name)
 
-    def stream(self) -> Any:
-        """Open the file, unzipped, as a `pyarrow.NativeFile`: what is damaged in it is an `OSError`."""
-        import pyarrow as pa
-
-        if self.zipped is None:
-            return pa.input_stream(str(self.path), None)
-        return pa.PythonFile(unpacked(pa.input_stream(str(self.path), self.zipped), self.path, self.name), "r")
-
 
 class Options(NamedTuple):
     """What `convert.table` was asked for, as far as reading is concerned."""
