@@ -109,7 +109,42 @@ def _width(kind: Any) -> float:
 # --- text -------------------------------------------------------------------------------------------
 
 
-class BoundedText(io.RawIOBase):
+class Watched(io.RawIOBase):
+    """A file that is read through this, with a look at what comes.
+
+    Parameters
+    ----------
+    file
+        Read from; closed by whoever opened it.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell whether the file is."""
+        return self._file.seekable()
+
+    def tell(self) -> int:
+        """Return where it is."""
+        return self._file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        """Read, and look."""
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self._look(data)
+        return len(data)
+
+    def _look(self, data: bytes) -> None:
+        raise NotImplementedError
+
+
+class BoundedText(Watched):
     """A file of text that ends with an error where a line, or all that is made of it, is too large to be held.
 
     Where memory runs out pandas speaks of a parser's error: so it isn't let come to that, and nothing more is read once
@@ -124,32 +159,17 @@ class BoundedText(io.RawIOBase):
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file = file
+        super().__init__(file)
         self._name = name
         self._reserve = room() // 8
         self._read = self._line = self._looked = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go elsewhere: what was read counts no more."""
         self._read = self._line = self._looked = 0
         return self._file.seek(offset, whence)
 
-    def tell(self) -> int:
-        """Return where it is."""
-        return self._file.tell()
-
-    def readinto(self, buffer: Any) -> int:
-        """Read, and count."""
-        data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
+    def _look(self, data: bytes) -> None:
         self._read += len(data)
         newline = data.rfind(b"\n")
         self._line = self._line + len(data) if newline < 0 else len(data) - newline - 1
@@ -162,7 +182,6 @@ class BoundedText(io.RawIOBase):
             self._looked = self._read
             if room() < self._reserve:
                 raise too_large(self._name, f"it has more than {size_text(self._read)} of text, and what is made of it")
-        return len(data)
 
 
 def bounded_text(file: BinaryIO, name: str) -> io.BufferedReader:
