@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing.util
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests import postgres
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what operations that run outside a worker leave, and remove it in the end."""
     tmp_path_factory.getbasetemp()  # which stays, to look at after a failure
+    multiprocessing.util.get_temp_dir()  # which goes as the process ends, later than this
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix="wb-", ignore_cleanup_errors=True) as directory:
         Path(directory).chmod(0o711)  # PostgreSQL doesn't run as root

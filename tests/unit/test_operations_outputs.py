@@ -1,4 +1,4 @@
-"""Every operation that writes a file where it is told to: replaced or refused, and complete or absent."""
+"""Conversions and operations on images that write a file where they are told to: replaced or refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from PIL import Image
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context, convert, registry
-from workbench.operations.data import derived, filters, gaps, joins, rows, sql
 from workbench.operations.image import animation
 from workbench.operations.image import files as pictures
 from workbench.values.refs import FileRef
@@ -25,16 +24,6 @@ CALLS: dict[str, Callable[[dict[str, FileRef], dict[str, Any]], object]] = {
     "convert.image": lambda files, to: convert.image(PICTURE, "png", **to),
     "convert.pages": lambda files, to: convert.pages([PICTURE], **to),
     "convert.table": lambda files, to: convert.table(files["csv"], "parquet", **to),
-    "data.drop_duplicates": lambda files, to: rows.drop_duplicates(TABLE, **to),
-    "data.dropna": lambda files, to: gaps.dropna(TABLE, **to),
-    "data.filter": lambda files, to: filters.filter(TABLE, [("a", ">", 1)], **to),
-    "data.head": lambda files, to: rows.head(TABLE, 1, **to),
-    "data.merge": lambda files, to: joins.merge(TABLE, TABLE.drop_duplicates(), on="a", **to),
-    "data.rename": lambda files, to: derived.rename(TABLE, {"a": "b"}, **to),
-    "data.sample": lambda files, to: rows.sample(TABLE, 2, **to),
-    "data.select": lambda files, to: rows.select(TABLE, ["a"], **to),
-    "data.sort": lambda files, to: rows.sort(TABLE, "a", **to),
-    "data.sql": lambda files, to: sql.sql("SELECT a FROM t", t=TABLE, **to),
     "image.animate": lambda files, to: animation.animate([PICTURE, Image.new("L", (256, 256))], **to),
     "image.optimize": lambda files, to: pictures.optimize(PICTURE, 10_000, **to),
     "image.strip_metadata": lambda files, to: pictures.strip_metadata(files["png"], **to),
@@ -51,7 +40,7 @@ def files(tmp_path: Path) -> dict[str, FileRef]:
 
 def test_all_operations_that_write_where_they_are_told_to_are_here() -> None:
     registry.load()
-    specs = registry.specs(("data", "image", "convert"))
+    specs = registry.specs(("image", "convert"))
     writing = {spec.name for spec in specs if any(parameter.name == "output" for parameter in spec.parameters)}
     assert writing == CALLS.keys() | FOLDERS
 
