@@ -7,6 +7,7 @@ import contextlib
 import csv
 import io
 import logging
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -34,11 +35,11 @@ BLOCK = 1 << 20
 """Bytes that are parsed at once: what the first one suggests are the types to start with."""
 
 MOST_BAD_ROWS = 100_000
+"""Rows that may be left out of one file: more of them are no exceptions."""
 _TOLD = {
     "cp1252": "cp1252 (with Latin-1) is assumed: the bytes are no UTF-8, and make words of western Europe. Those of "
     "cp1250 or Latin-2 can do so too: if letters look wrong, pass encoding="
 }
-"""Rows that may be left out of one file: more of them are no exceptions."""
 
 NULLS = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null", "None", "<NA>")
 """What stands for a missing value, unless it is in quotes: pandas's words without the exotic ones."""
@@ -174,7 +175,8 @@ class CsvReader:
     def _batches(self, reader: Any) -> Iterator[Any]:
         import pyarrow as pa
 
-        most, read = most_of(self._source.path), 0
+        most = math.inf if self._source.zipped is None else most_of(self._source.path)
+        read = 0
         while True:
             try:
                 batch = reader.read_next_batch()
@@ -183,8 +185,8 @@ class CsvReader:
             except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
                 self._explain(error)
             read += batch.nbytes // 4  # of text at least: a number of eight bytes was two characters, with its comma
-            if self._source.zipped is not None and read > most:
-                raise bomb(self._source.name, most)
+            if read > most:
+                raise bomb(self._source.name, int(most))
             yield batch
 
     def _explain(self, error: Exception) -> None:

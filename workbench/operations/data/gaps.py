@@ -260,7 +260,7 @@ def dropna(
     if axis == "columns":
         in_memory("data.dropna with axis='columns'", data)
     elif too_large("pyarrow", data, stream=target.path is not None):
-        looked_at = list(data.blank.columns) if subset is None else known(data.blank, subset)
+        looked_at = large.columns_of(data) if subset is None else known(data.blank, subset)
         least = thresh if thresh is not None else (len(looked_at) if how == "any" else 1)
         return large.dropna(data, looked_at, least, ignore_index, target)
     options: dict[str, Any] = {"axis": axis, "ignore_index": ignore_index}

@@ -104,7 +104,7 @@ def take(data: Dataset, places: Any, ignore_index: bool, output: Output) -> Data
 
 def missing(data: Dataset) -> list[dict[str, Any]]:
     """Return of each column its `dtype`, its `rows`, how many of them are `missing`, and the `longest` gap."""
-    names = list(data.blank.columns)
+    names = columns_of(data)
 
     def work() -> list[dict[str, Any]]:
         gaps = [Gaps() for _ in names]

@@ -172,7 +172,7 @@ def drop_duplicates(
     """
     target, data = destination(output, overwrite), Dataset.of(data)
     if too_large("duckdb", data, stream=target.path is not None):
-        compared = list(data.blank.columns) if subset is None else known(data.blank, subset)
+        compared = large.columns_of(data) if subset is None else known(data.blank, subset)
         return large.drop_duplicates(data, compared, keep, ignore_index, target)
     frame = data.frame()
     with refusing("the rows can't be compared"):
