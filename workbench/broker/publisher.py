@@ -17,6 +17,7 @@ from typing import Self
 from workbench.broker import trouble
 from workbench.broker.connection import Connection, ConnectionState
 from workbench.broker.outgoing import Entry, GivenUp, Outgoing
+from workbench.broker.overdue import Overdue
 from workbench.broker.replies import Replies
 from workbench.broker.session import Channel, ChannelLost, Session
 from workbench.broker.topology import Declaration, Topology
@@ -37,8 +38,8 @@ has met a full queue, though it has room again (rabbitmq-server#12206), or a que
 FRESH = 5.0
 """Seconds that a channel is given before it is taken for one of those."""
 OVERDUE = 60.0
-"""Seconds without its confirm after which a message is published again on a fresh channel, though the broker is there.
-Where a queue's leader dies, RabbitMQ 3.10 may leave confirms out for good."""
+"""Seconds without its confirm after which a message that the broker has is published again on a fresh channel. Where a
+queue's leader dies, RabbitMQ 3.10 may leave confirms out for good."""
 LOOK = 5.0
 """Seconds between two looks for such messages."""
 
@@ -82,6 +83,7 @@ class Publisher:
         self._replies = Replies()
         self._tag = 0
         self._opened_at = 0.0  # of the channel, by the loop's clock
+        self._overdue = Overdue(OVERDUE, 0.0)  # of the channel
         self._unconfirmed: dict[int, Entry] = {}  # by delivery tag, in order
         self._waiting: deque[Entry] = deque()
         self._nacked: set[Entry] = set()  # sent again in a moment
@@ -219,6 +221,7 @@ class Publisher:
         await channel.confirm(self._on_confirm, self._on_return)
         self._channel, self._declaring, self._tag = channel, declaring, 0
         self._opened_at = asyncio.get_running_loop().time()
+        self._overdue = Overdue(OVERDUE, self._opened_at)
         # A channel dies alone where its exchange is gone or what it declares is refused: the whole connection starts
         # again, with all declarations.
         for each in (channel, declaring):
@@ -290,14 +293,17 @@ class Publisher:
         """Give up a channel whose confirms don't come; as long as it is there. A blocked broker owes none."""
         loop = asyncio.get_running_loop()
         self._looking = loop.call_later(LOOK, self._look)
-        oldest = next(iter(self._unconfirmed.values()), None)
-        overdue = oldest is not None and loop.time() - oldest.sent_at > OVERDUE
-        if overdue and self._channel is not None and self.connection.state is ConnectionState.OPEN:
+        if not self._unconfirmed or self._channel is None or self.connection.state is not ConnectionState.OPEN:
+            self._overdue.excuse(loop.time())
+            return
+        tag, oldest = next(iter(self._unconfirmed.items()))
+        if self._overdue.is_overdue(tag, oldest.sent_at, loop.time()):
             self._channel.drop_session(f"a message isn't confirmed after {OVERDUE:g} s: a fresh channel may be served")
 
     # --- the broker's answers ---------------------------------------------------------------------
 
     def _on_confirm(self, tag: int, multiple: bool, acked: bool) -> None:
+        self._overdue.confirmed(tag, asyncio.get_running_loop().time())
         if multiple:
             confirmed = []
             for earlier in list(self._unconfirmed):  # in order: the tags up to this one come first
