@@ -9,15 +9,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from workbench.broker.session import Channel, ChannelLost, Session
 from workbench.broker.topology import Topology
-from workbench.core.errors import TrackerUnavailable
+from workbench.core import rpc
+from workbench.core.errors import TrackerUnavailable, WorkbenchError
 
 logger = logging.getLogger(__name__)
 
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
+
+A = TypeVar("A", bound=rpc.AnyAnswer)
 
 
 class NobodyThere(TrackerUnavailable):
@@ -46,6 +51,29 @@ class RpcCaller:
         self._channel: Channel | None = None
         self._open: dict[str, _Request] = {}
         self._ids = itertools.count(1)
+
+    async def ask_tracker(self, request: rpc.AnyRequest, kind: type[A], *, timeout: float) -> A:
+        """Ask the tracker, and return its answer, which is to be of one `kind`.
+
+        Raises
+        ------
+        TrackerUnavailable
+            Where no answer has come in `timeout` seconds.
+        WorkbenchError
+            Where the tracker says that it could not answer, or its answer is another one or can't be read.
+        """
+        body = await self.ask(rpc.encode(request), timeout=timeout)
+        try:
+            answer = rpc.decode_answer(body)
+        except msgspec.DecodeError as error:
+            raise WorkbenchError(
+                f"the tracker's answer can't be read ({error}); it may be of another version than this one"
+            ) from error
+        if isinstance(answer, rpc.Problem):
+            raise WorkbenchError(f"the tracker could not answer: {answer.message}")
+        if not isinstance(answer, kind):
+            raise WorkbenchError(f"the tracker answered {type(answer).__name__}, not {kind.__name__}")
+        return answer
 
     async def ask(self, body: bytes, *, timeout: float, exchange: str = "", key: str | None = None) -> bytes:
         """Ask, and return the answer.

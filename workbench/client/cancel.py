@@ -201,10 +201,9 @@ async def _records(engine: Engine, task_ids: Sequence[str], timeout: float) -> t
     for start in range(0, len(task_ids), BATCH):
         request = rpc.GetTasks(task_ids=tuple(task_ids[start : start + BATCH]))
         try:
-            answer = await bridge.wait(engine.ask(request, timeout))
+            answer = await bridge.wait(engine.ask(request, rpc.Tasks, timeout))
         except (TrackerUnavailable, BrokerUnavailable) as error:
             return found, str(error)
-        assert isinstance(answer, rpc.Tasks)
         found.update((record.task_id, record) for record in answer.records)
     return found, ""
 

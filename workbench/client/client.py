@@ -21,7 +21,7 @@ from workbench.client.producer import Producer
 from workbench.client.screen import Screen
 from workbench.client.targets import One, Targets, ids_of, is_one
 from workbench.core import rpc
-from workbench.core.errors import InvalidArguments, TaskNotFound, TrackerUnavailable, WorkbenchError
+from workbench.core.errors import InvalidArguments, TaskNotFound, TrackerUnavailable
 from workbench.core.messages import OperationSpec, Task
 from workbench.core.rpc import AttemptRecord, Stats, Workbench
 from workbench.core.states import State, TaskRecord, fold
@@ -364,18 +364,17 @@ class Client(Producer):
         """Ask for a task's record, and add what this client knows better."""
         found: Future[TaskRecord] = Future()
 
-        def answered(asked: Future[rpc.AnyAnswer]) -> None:
+        def answered(asked: Future[rpc.Tasks]) -> None:
             try:
                 found.set_result(self._record(task_id, waiting, asked.result()))
             except Exception as error:
                 found.set_exception(error)
 
         request = rpc.GetTasks(task_ids=(task_id,))
-        self.engine.ask(request, RPC_TIMEOUT if timeout is None else timeout).add_done_callback(answered)
+        self.engine.ask(request, rpc.Tasks, RPC_TIMEOUT if timeout is None else timeout).add_done_callback(answered)
         return found
 
-    def _record(self, task_id: str, waiting: Waiting | None, answer: rpc.AnyAnswer) -> TaskRecord:
-        assert isinstance(answer, rpc.Tasks)
+    def _record(self, task_id: str, waiting: Waiting | None, answer: rpc.Tasks) -> TaskRecord:
         record = answer.records[0] if answer.records else None
         if waiting is not None and waiting.replay > (record.replay if record is not None else 0):
             return TaskRecord(  # sent again, and on its way to the tracker
@@ -403,9 +402,7 @@ class Client(Producer):
         return Files(facts.store, facts.roots)
 
     def _facts(self) -> Workbench:
-        answer = self.engine.ask(rpc.GetWorkbench(), RPC_TIMEOUT).result()
-        assert isinstance(answer, Workbench)
-        return answer
+        return self.engine.ask(rpc.GetWorkbench(), Workbench, RPC_TIMEOUT).result()
 
     def _foreign_spec(self, name: str) -> OperationSpec:
         """Return the spec that workers announced for an operation that isn't registered here."""
@@ -430,7 +427,4 @@ class Client(Producer):
         return await bridge.wait(self.engine.run(work))
 
     async def _ask(self, request: rpc.AnyRequest, kind: type[A]) -> A:
-        answer = await bridge.wait(self.engine.ask(request, RPC_TIMEOUT))
-        if not isinstance(answer, kind):
-            raise WorkbenchError(f"the tracker answered {type(answer).__name__}, not {kind.__name__}")
-        return answer
+        return await bridge.wait(self.engine.ask(request, kind, RPC_TIMEOUT))

@@ -41,6 +41,7 @@ GIVEN_UP = (
 )
 
 T = TypeVar("T")
+A = TypeVar("A", bound=rpc.AnyAnswer)
 
 
 class Engine:
@@ -133,13 +134,13 @@ class Engine:
         """Declare more of the topology, on this and each later connection; fails as `publish` does."""
         return self.run(self._declare(tuple(declarations), timeout))
 
-    def ask(self, request: rpc.AnyRequest, timeout: float) -> Future[rpc.AnyAnswer]:
-        """Ask the tracker.
+    def ask(self, request: rpc.AnyRequest, kind: type[A], timeout: float) -> Future[A]:
+        """Ask the tracker for an answer of one `kind`.
 
         Fails after `timeout` seconds: with `TrackerUnavailable`, or with `BrokerUnavailable` (`BrokerBlocked` where it
-        is blocked) where the broker is what is missing.
+        is blocked) where the broker is what is missing; with `WorkbenchError` where the answer is another one.
         """
-        return self.run(self._ask(request, timeout))
+        return self.run(self._ask(request, kind, timeout))
 
     async def call(self, body: bytes, timeout: float, *, exchange: str, key: str) -> bytes:
         """Ask whoever a key leads to, on the engine's loop; raise `NobodyThere` where no queue takes it."""
@@ -256,16 +257,13 @@ class Engine:
         """Return the message that brings a wish to end a task to the tracker."""
         return Outgoing(self.topology.events, TASK_CANCEL, messages.encode(wish), message_id=f"{wish.task_id}/cancel")
 
-    async def _ask(self, request: rpc.AnyRequest, timeout: float) -> rpc.AnyAnswer:
+    async def _ask(self, request: rpc.AnyRequest, kind: type[A], timeout: float) -> A:
         try:
-            answer = rpc.decode_answer(await self._caller.ask(rpc.encode(request), timeout=timeout))
+            return await self._caller.ask_tracker(request, kind, timeout=timeout)
         except TrackerUnavailable:
             if self.state is ConnectionState.OPEN or self._closed:
                 raise
             raise self._trouble(f"no answer from the tracker within {timeout:g} s") from None
-        if isinstance(answer, rpc.Problem):
-            raise WorkbenchError(f"the tracker could not answer: {answer.message}")
-        return answer
 
     async def _wait(self, waiting: Waiting, timeout: float | None) -> messages.TaskFinished:
         async with asyncio.timeout(timeout):
@@ -282,7 +280,7 @@ class Engine:
         while left := [task_id for task_id in task_ids if self._is_open(task_id)]:
             request = rpc.GetOutcomes(task_ids=tuple(left), timeout=HOLD)
             try:
-                answer = await self._ask(request, HOLD + 10)
+                answer = await self._ask(request, rpc.Outcomes, HOLD + 10)
             except WorkbenchError as error:  # no answer, or one that says what is wrong
                 silent += 1
                 if silent >= PATIENCE:
@@ -292,7 +290,6 @@ class Engine:
                     await asyncio.sleep(PAUSE)
                 continue
             silent = 0
-            assert isinstance(answer, rpc.Outcomes)
             self.room.answered(answer)
             if all(map(self._is_open, left)):  # none has ended, or what has isn't what is waited for
                 await asyncio.sleep(PAUSE)

@@ -24,7 +24,7 @@ WHY_TIMEOUT = 5.0
 
 async def why(engine: Engine, waiting: Waiting) -> str:
     """Say in one sentence where a task stands and what it waits for: the tracker's, or what is known here."""
-    asking = asyncio.ensure_future(bridge.wait(engine.ask(rpc.GetWhy(task_id=waiting.task_id), WHY_TIMEOUT)))
+    asking = asyncio.ensure_future(bridge.wait(engine.ask(rpc.GetWhy(task_id=waiting.task_id), rpc.Why, WHY_TIMEOUT)))
     blocked = asyncio.ensure_future(engine.wait_blocked())
     try:
         await asyncio.wait({asking, blocked}, return_when=asyncio.FIRST_COMPLETED)
@@ -43,7 +43,6 @@ async def why(engine: Engine, waiting: Waiting) -> str:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError, WorkbenchError):
             await asking
-    assert isinstance(answer, rpc.Why)
     if answer.sentence:
         return answer.sentence
     if waiting.addressed or waiting.replay:
@@ -78,12 +77,10 @@ _ENDED = {
 
 async def attempts(engine: Engine, task_id: str) -> list[AttemptRecord]:
     """Return every execution of a task, in order; raise `TaskNotFound` where the tracker has no such task."""
-    answer = await bridge.wait(engine.ask(rpc.GetAttempts(task_id=task_id), TIMEOUT))
-    assert isinstance(answer, rpc.Attempts)
+    answer = await bridge.wait(engine.ask(rpc.GetAttempts(task_id=task_id), rpc.Attempts, TIMEOUT))
     if not answer.attempts:
         waiting = engine.room.find(task_id)
-        known = await bridge.wait(engine.ask(rpc.GetTasks(task_ids=(task_id,)), TIMEOUT))
-        assert isinstance(known, rpc.Tasks)
+        known = await bridge.wait(engine.ask(rpc.GetTasks(task_ids=(task_id,)), rpc.Tasks, TIMEOUT))
         if not known.records and not (waiting is not None and waiting.addressed):
             raise TaskNotFound(f"the tracker has no task {task_id}")
     return list(answer.attempts)
@@ -95,8 +92,7 @@ async def pin(engine: Engine, task_ids: Sequence[str], *, pinned: bool) -> list[
     known: list[str] = []
     for start in range(0, len(task_ids), BATCH):
         request = rpc.PinTasks(task_ids=tuple(task_ids[start : start + BATCH]), pinned=pinned)
-        answer = await bridge.wait(engine.ask(request, TIMEOUT))
-        assert isinstance(answer, rpc.TaskIds)
+        answer = await bridge.wait(engine.ask(request, rpc.TaskIds, TIMEOUT))
         known += answer.task_ids
     if missing := [task_id for task_id in task_ids if task_id not in set(known)]:
         others = f"; the other {len(known)} are {'pinned' if pinned else 'unpinned'}" if known else ""

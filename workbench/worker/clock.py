@@ -11,8 +11,6 @@ import logging
 import time
 from datetime import datetime, timedelta
 
-import msgspec
-
 from workbench.broker import RpcCaller
 from workbench.core import rpc
 from workbench.core.errors import WorkbenchError
@@ -72,12 +70,11 @@ class Clock:
         """Ask the tracker; where none answers, what was told before goes on to count."""
         asked = passing()
         try:
-            answer = rpc.decode_answer(await caller.ask(rpc.encode(rpc.GetTime()), timeout=PATIENCE))
-        except (WorkbenchError, msgspec.DecodeError) as error:
+            answer = await caller.ask_tracker(rpc.GetTime(), rpc.TrackerTime, timeout=PATIENCE)
+        except WorkbenchError as error:
             logger.debug("the tracker doesn't tell its time: %s", error)
             return
-        if isinstance(answer, rpc.TrackerTime):
-            self.learn(answer.at, asked=asked, answered=passing())
+        self.learn(answer.at, asked=asked, answered=passing())
 
     async def ask_on(self, caller: RpcCaller) -> None:
         """Ask from time to time, for ever."""

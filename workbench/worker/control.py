@@ -129,9 +129,7 @@ class Control:
         after = ""
         while True:
             request = rpc.GetCancelled(families=families, lane=lane, after=after, limit=PAGE)
-            answer = rpc.decode_answer(await self._caller.ask(rpc.encode(request), timeout=timeout))
-            if not isinstance(answer, rpc.Cancelled):
-                raise WorkbenchError(f"the tracker answered {answer!r}")
+            answer = await self._caller.ask_tracker(request, rpc.Cancelled, timeout=timeout)
             for task_id, replay in answer.tasks:
                 self._on_cancel(task_id, replay, "")
             if len(answer.tasks) < PAGE:

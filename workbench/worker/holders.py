@@ -115,13 +115,8 @@ class Holders:
             return None
 
     async def _ask_tracker(self, task: Task) -> TaskRecord | None:
-        request = rpc.encode(rpc.GetTasks(task_ids=(task.task_id,)))
-        try:
-            answer = rpc.decode_answer(await self._caller.ask(request, timeout=TIMEOUT))
-        except msgspec.DecodeError as error:
-            raise WorkbenchError(f"the tracker's answer can't be read: {error}") from error
-        if not isinstance(answer, rpc.Tasks):
-            raise WorkbenchError(f"the tracker answered {answer!r}")
+        request = rpc.GetTasks(task_ids=(task.task_id,))
+        answer = await self._caller.ask_tracker(request, rpc.Tasks, timeout=TIMEOUT)
         return answer.records[0] if answer.records else None
 
 

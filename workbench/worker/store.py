@@ -32,8 +32,7 @@ async def settle_store(settings: Settings) -> Settings:
     publisher.connection.add(caller)
     async with publisher:
         await publisher.connection.wait_open(ASK_TIMEOUT)
-        facts = rpc.decode_answer(await caller.ask(rpc.encode(rpc.GetWorkbench()), timeout=ASK_TIMEOUT))
-    assert isinstance(facts, rpc.Workbench)
+        facts = await caller.ask_tracker(rpc.GetWorkbench(), rpc.Workbench, timeout=ASK_TIMEOUT)
     _check_reachable(facts.store)
     return msgspec.structs.replace(settings, store=facts.store, roots=settings.roots or facts.roots)
 
