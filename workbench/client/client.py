@@ -21,10 +21,10 @@ from workbench.client.producer import Producer
 from workbench.client.screen import Screen
 from workbench.client.targets import One, Targets, ids_of, is_one
 from workbench.core import rpc
-from workbench.core.errors import InvalidArguments, TaskNotFound, TrackerUnavailable
+from workbench.core.errors import InvalidArguments, TrackerUnavailable
 from workbench.core.messages import OperationSpec, Task
 from workbench.core.rpc import AttemptRecord, Stats, Workbench
-from workbench.core.states import State, TaskRecord, fold
+from workbench.core.states import State, TaskRecord
 from workbench.operations import registry
 from workbench.values.files import Files
 
@@ -362,34 +362,7 @@ class Client(Producer):
 
     def look_up(self, task_id: str, waiting: Waiting | None, timeout: float | None = None) -> Future[TaskRecord]:
         """Ask for a task's record, and add what this client knows better."""
-        found: Future[TaskRecord] = Future()
-
-        def answered(asked: Future[rpc.Tasks]) -> None:
-            try:
-                found.set_result(self._record(task_id, waiting, asked.result()))
-            except Exception as error:
-                found.set_exception(error)
-
-        request = rpc.GetTasks(task_ids=(task_id,))
-        self.engine.ask(request, rpc.Tasks, RPC_TIMEOUT if timeout is None else timeout).add_done_callback(answered)
-        return found
-
-    def _record(self, task_id: str, waiting: Waiting | None, answer: rpc.Tasks) -> TaskRecord:
-        record = answer.records[0] if answer.records else None
-        if waiting is not None and waiting.replay > (record.replay if record is not None else 0):
-            return TaskRecord(  # sent again, and on its way to the tracker
-                task_id=task_id,
-                operation=record.operation if record is not None else "",
-                client=record.client if record is not None else "",
-                replay=waiting.replay,
-            )
-        if waiting is not None and waiting.future.done() and waiting.future.exception() is None:
-            return fold(record, waiting.future.result())  # the outcome came here before the tracker had it
-        if record is None and waiting is not None and waiting.addressed:
-            return TaskRecord(task_id=task_id, client=self.engine.name)  # accepted, and on its way to the tracker
-        if record is None:
-            raise TaskNotFound(f"the tracker has no task {task_id}")
-        return record
+        return questions.look_up(self.engine, task_id, waiting, RPC_TIMEOUT if timeout is None else timeout)
 
     # --- producer's seams -------------------------------------------------------------------------
 

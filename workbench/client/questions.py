@@ -1,4 +1,4 @@
-"""What can be asked about a task besides its state: why it isn't done, and how its attempts went.
+"""What can be asked about a task: its record, why it isn't done, and how its attempts went.
 
 The coroutines run on the engine's loop.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 from workbench.broker import ConnectionState
 from workbench.client import bridge
@@ -17,6 +18,7 @@ from workbench.client.targets import check_ids
 from workbench.core import rpc
 from workbench.core.errors import BrokerUnavailable, TaskNotFound, TrackerUnavailable, WorkbenchError
 from workbench.core.rpc import AttemptRecord
+from workbench.core.states import TaskRecord, fold
 
 TIMEOUT = 10.0
 WHY_TIMEOUT = 5.0
@@ -73,6 +75,38 @@ _ENDED = {
     "cancelled": "was cancelled",
     "expired": "expired",
 }
+
+
+def look_up(engine: Engine, task_id: str, waiting: Waiting | None, timeout: float) -> Future[TaskRecord]:
+    """Ask for a task's record, and add what is known better here; `TaskNotFound` where nobody knows of it."""
+    found: Future[TaskRecord] = Future()
+
+    def answered(asked: Future[rpc.Tasks]) -> None:
+        try:
+            records = asked.result().records
+            found.set_result(_record(engine, task_id, waiting, records[0] if records else None))
+        except Exception as error:
+            found.set_exception(error)
+
+    engine.ask(rpc.GetTasks(task_ids=(task_id,)), rpc.Tasks, timeout).add_done_callback(answered)
+    return found
+
+
+def _record(engine: Engine, task_id: str, waiting: Waiting | None, record: TaskRecord | None) -> TaskRecord:
+    if waiting is not None and waiting.replay > (record.replay if record is not None else 0):
+        return TaskRecord(  # sent again, and on its way to the tracker
+            task_id=task_id,
+            operation=record.operation if record is not None else "",
+            client=record.client if record is not None else "",
+            replay=waiting.replay,
+        )
+    if waiting is not None and waiting.future.done() and waiting.future.exception() is None:
+        return fold(record, waiting.future.result())  # the outcome came here before the tracker had it
+    if record is None and waiting is not None and waiting.addressed:
+        return TaskRecord(task_id=task_id, client=engine.name)  # accepted, and on its way to the tracker
+    if record is None:
+        raise TaskNotFound(f"the tracker has no task {task_id}")
+    return record
 
 
 async def attempts(engine: Engine, task_id: str) -> list[AttemptRecord]:
