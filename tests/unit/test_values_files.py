@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import os
 import pickle
 import random
 import stat
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -109,30 +107,6 @@ def test_a_write_that_fails_half_way_leaves_nothing(store, tmp_path):
     with pytest.raises(ZeroDivisionError):
         write_half()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
-def test_what_is_written_in_pieces_of_any_size_has_the_digest_of_the_whole(store):
-    pieces = [random.Random(size).randbytes(size) for size in (10, 300_000, 1, 0, 2_000_000, 40_000_000, 7)]
-    with store.writer() as writer:
-        for piece in pieces:
-            assert writer.write(memoryview(piece)) == len(piece)
-    whole = b"".join(pieces)
-    assert writer.size == len(whole)
-    assert writer.key == store.put_bytes(whole)
-    assert store.read_bytes(writer.key) == whole
-    assert not [thread for thread in threading.enumerate() if "digests" in thread.name]
-
-
-def test_where_no_second_thread_can_be_started_the_digest_is_right_all_the_same(store, monkeypatch):
-    def refuse(thread):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    with store.writer() as writer:
-        for _ in range(3):
-            writer.write(b"x" * 1_000_000)
-    monkeypatch.undo()
-    assert writer.hexdigest() == hashlib.sha256(b"x" * 3_000_000).hexdigest()
 
 
 def test_putting_again_renews_the_files_time(tmp_path):

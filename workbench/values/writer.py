@@ -6,13 +6,38 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 _PIECE = 256 << 10  # bytes from which on a second thread is worth its while
-_UNSETTLED = 32 << 20
+_UNSETTLED = 32 << 20  # bytes from which on a disk is asked to begin
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only the one
+
+
+class _Helper:
+    """Another thread, which starts with the first work it is given."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._thread: ThreadPoolExecutor | None = None
+        self._fails = False
+
+    def begin(self, work: Callable[..., None], *arguments: Any) -> Future[None] | None:
+        """Begin work; None where there can't be a thread: its stack is beyond the memory limit, or Python ends."""
+        if self._fails:
+            return None
+        try:
+            self._thread = self._thread or ThreadPoolExecutor(1, self._name)
+            return self._thread.submit(work, *arguments)
+        except RuntimeError:
+            self._thread, self._fails = None, True
+            return None
+
+    def end(self) -> None:
+        """Let it go, once it has done its work."""
+        if self._thread is not None:
+            self._thread.shutdown()
 
 
 class Writer(io.RawIOBase):
@@ -36,8 +61,8 @@ class Writer(io.RawIOBase):
         self._digest = hashlib.sha256()
         self._settle = settle
         self._unsettled = 0
-        self._helper: ThreadPoolExecutor | None = None
-        self._alone = False
+        self._settling: Future[None] | None = None
+        self._digests, self._settles = _Helper("workbench digests"), _Helper("workbench settles")
 
     def writable(self) -> bool:
         """Return True: it is there to be written."""
@@ -46,7 +71,7 @@ class Writer(io.RawIOBase):
     def write(self, data: Any) -> int:
         """Write bytes, or anything that lends its memory, which is free again afterwards."""
         count = memoryview(data).nbytes
-        digesting = self._digesting(data) if count >= _PIECE else None
+        digesting = self._digests.begin(self._digest.update, data) if count >= _PIECE else None
         try:
             if digesting is None:
                 self._digest.update(data)
@@ -64,26 +89,23 @@ class Writer(io.RawIOBase):
 
     @contextlib.contextmanager
     def helped(self) -> Iterator[None]:
-        """Let the other thread go when the block ends."""
+        """Let the other threads go when the block ends, and raise what the disk has said."""
         try:
             yield
+            if self._settling is not None:
+                self._settling.result()
         finally:
-            if self._helper is not None:
-                self._helper.shutdown()
-
-    def _digesting(self, data: Any) -> Future[None] | None:
-        """Begin to digest a piece in the other thread; None where there can't be one."""
-        if self._alone:
-            return None
-        try:
-            self._helper = self._helper or ThreadPoolExecutor(1, "workbench digests")
-            return self._helper.submit(self._digest.update, data)
-        except RuntimeError:  # its stack is beyond the memory limit, or the interpreter ends
-            self._helper, self._alone = None, True
-            return None
+            self._digests.end()
+            self._settles.end()
 
     def _settle_some(self, count: int) -> None:
+        """Have the disk at work while more is written; what it says is told with the next piece, or at the end."""
         self._unsettled += count
-        if self._settle and self._unsettled >= _UNSETTLED:
+        if not self._settle or self._unsettled < _UNSETTLED or (self._settling and not self._settling.done()):
+            return
+        if self._settling is not None:
+            self._settling.result()
+        self._settling = self._settles.begin(_fdatasync, self._file.fileno())
+        if self._settling is None:
             _fdatasync(self._file.fileno())
-            self._unsettled = 0
+        self._unsettled = 0
