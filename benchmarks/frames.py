@@ -73,7 +73,7 @@ def by_worker(frame: pd.DataFrame, client: wb.Client, number: int) -> float:
     start = time.perf_counter()
     back = client.submit("bench.touch", frame, number).result(300)
     seconds = time.perf_counter() - start
-    _emptied(client.files.need_store().directory / "sha256")
+    _emptied(client.files.need_store().directory / "blake3")
     assert back.iloc[0, 0] == number
     assert back.shape == frame.shape
     return seconds

@@ -140,4 +140,4 @@ def _swept(scene: Scene) -> set[str]:
 
 
 def _objects(scene: Scene) -> list[Path]:
-    return list(Path(scene.settings.store, "sha256").glob("*/*"))
+    return list(Path(scene.settings.store, "blake3").glob("*/*"))

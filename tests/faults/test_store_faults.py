@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
+from blake3 import blake3
 
 import workbench as wb
 from tests.faults.bulk import FORMS, SIZE, as_bytes, content
@@ -219,8 +219,8 @@ def _failures(scene: Scene, task_id: str) -> list[Failure]:
 
 def _is_intact(scene: Scene) -> bool:
     """Whether what lies under each digest is what the digest says, at any moment."""
-    for path in Path(scene.settings.store, "sha256").glob("*/*"):
-        assert path.parent.name + path.name == hashlib.sha256(path.read_bytes()).hexdigest(), f"{path} is damaged"
+    for path in Path(scene.settings.store, "blake3").glob("*/*"):
+        assert path.parent.name + path.name == blake3(path.read_bytes()).hexdigest(), f"{path} is damaged"
     return True
 
 

@@ -117,7 +117,7 @@ def test_what_cannot_be_uploaded_or_downloaded_says_why(files: Files, tmp_path: 
     with pytest.raises(PathRefused, match="shared roots"):
         download(files, FileRef("/etc/hostname", "hostname"), tmp_path)
     with pytest.raises(StoreError, match="retention"):
-        download(files, FileRef("store:sha256/ab/" + "c" * 62, "gone"), tmp_path)
+        download(files, FileRef("store:blake3/ab/" + "c" * 62, "gone"), tmp_path)
     with pytest.raises(StoreError, match="not a key"):
         download(files, FileRef("store:../../etc/passwd", "x"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import re
@@ -19,6 +18,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from blake3 import blake3
 
 import workbench as wb
 from tests.faults.scene import PATIENCE, Scene
@@ -116,8 +116,8 @@ def test_what_is_put_lies_under_its_digest_for_everybody(
     data: bytes, store: Store, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = store.put_bytes(data)
-    digest = hashlib.sha256(data).hexdigest()
-    assert key == f"sha256/{digest[:2]}/{digest[2:]}"
+    digest = blake3(data).hexdigest()
+    assert key == f"blake3/{digest[:2]}/{digest[2:]}"
     assert keys(s3) == [f"some/where/{key}"]
     assert store.exists(key)
     other = elsewhere(monkeypatch, tmp_path)
@@ -162,7 +162,7 @@ def test_damage_over_there_is_found_by_the_digest(
         other.local_path(key)
     with (tmp_path / "copy").open("wb") as file, pytest.raises(StoreError, match="damaged"):
         other.copy(key, file)
-    assert not list(other.directory.glob("sha256/*/*"))
+    assert not list(other.directory.glob("blake3/*/*"))
 
 
 def test_what_is_young_is_renewed_by_a_look_and_what_is_old_by_putting_it_again(
@@ -173,7 +173,7 @@ def test_what_is_young_is_renewed_by_a_look_and_what_is_old_by_putting_it_again(
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + RENEW + 1)
     assert not store.renew(key)
-    assert not store.renew("sha256/ab/" + "c" * 62)
+    assert not store.renew("blake3/ab/" + "c" * 62)
 
 
 def test_a_sweep_removes_what_is_old_and_not_needed(store: Store, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +258,7 @@ def test_a_file_that_is_written_to_while_it_is_sent_is_refused(store: Store, s3:
 
 
 def uses(store: Store) -> list[Any]:
-    key = "sha256/ab/" + "c" * 62
+    key = "blake3/ab/" + "c" * 62
     return [lambda: store.put_bytes(b"abc"), lambda: store.read_bytes(key)]
 
 
@@ -334,7 +334,7 @@ def test_large_arguments_results_and_files_travel_through_it(
             assert made.stored
             path = client.download(made, tmp_path / "flights.parquet")
             pd.testing.assert_frame_equal(pd.read_parquet(path), frame)
-    assert all(key.startswith("workbench/sha256/") for key in keys(s3))
+    assert all(key.startswith("workbench/blake3/") for key in keys(s3))
     assert len(keys(s3)) == 4  # an argument, a result, and two files
     assert not list((tmp_path / "store").iterdir())
 

@@ -144,7 +144,7 @@ def targets() -> dict[str, Target]:
     values = tuple(codecs.encode(value, files) for value in _values())
     # What a slot's limit refuses at once is a MemoryError, as for a value that is honestly too large.
     found["values"] = Target(lambda data: codecs.decode(data, files), values, (InputError, StoreError, MemoryError))
-    keys = (b"sha256/ab/" + b"c" * 62,)
+    keys = (b"blake3/ab/" + b"c" * 62,)
     found["keys"] = Target(lambda data: store.check_key(data.decode("latin-1")), keys, (StoreError,))
     found["frames"] = Target(lambda data: wire.FrameReader().feed(data), tuple(map(wire.pack, values[:3])), ())
     return found

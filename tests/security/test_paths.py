@@ -54,7 +54,7 @@ URLS = [
     "zip://a.csv::simplecache::s3://bucket/a.zip",
     "reference://::/root/refs.json",
     "github://owner:repo@main/a.csv",
-    "store:sha256/ab/" + "c" * 62,
+    "store:blake3/ab/" + "c" * 62,
 ]
 
 
@@ -236,12 +236,12 @@ def test_a_reference_of_the_wrong_types_is_an_input_error(parts: tuple[object, .
     "key",
     [
         "../../etc/passwd",
-        "sha256/../../../etc/passwd",
-        "sha256/ab/" + "C" * 62,
+        "blake3/../../../etc/passwd",
+        "blake3/ab/" + "C" * 62,
         "tmp/x",
         "",
         "/etc/passwd",
-        "sha256/ab/../ab",
+        "blake3/ab/../ab",
     ],
 )
 def test_a_reference_into_the_store_is_a_key_or_refused(key: str, files: Files) -> None:

@@ -392,7 +392,7 @@ def test_importing_the_operations_loads_no_heavy_library():
 
 
 def test_a_reference_is_resolved_by_the_attempt_it_runs_in(tmp_path: Path):
-    ref = FileRef("store:sha256/aa/bb", "camera.png")
+    ref = FileRef("store:blake3/aa/bb", "camera.png")
 
     with context.attempt(tmp_path / "scratch", lambda ref: photograph(ref.name)):
         assert inspection.info(ref)["width"] == 512

@@ -26,7 +26,7 @@ from workbench.tracker.questions import Due
 from workbench.tracker.schema import to_micros
 from workbench.values.sweep import find_references
 
-KEY, OTHER = (f"sha256/ab/{digit * 62}" for digit in "cd")
+KEY, OTHER = (f"blake3/ab/{digit * 62}" for digit in "cd")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

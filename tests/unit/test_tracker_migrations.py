@@ -20,7 +20,7 @@ from workbench.tracker.schema import to_micros
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 DONE, RUNNING, QUEUED, SWEPT, FAILED = (new_task_id() for _ in range(5))
 FAILURE = Failure(type="KeyError", message="1", traceback='File "/a/b.py", line 3, in pick')
-KEY = "sha256/ab/" + "c" * 62
+KEY = "blake3/ab/" + "c" * 62
 
 # As version 1 declared them; {blob} is BLOB or BYTEA.
 VERSION_1 = """

@@ -56,7 +56,7 @@ def make_old(store: Store, *keys: str) -> None:
 
 def keys_in(store: Store) -> set[str]:
     root = store.directory
-    return {str(path.relative_to(root)) for path in root.glob("sha256/*/*")}
+    return {str(path.relative_to(root)) for path in root.glob("blake3/*/*")}
 
 
 def nothing(_keys: Sequence[str]) -> set[str]:
@@ -104,7 +104,7 @@ def test_references_are_found_in_whatever_a_message_holds(files: Files) -> None:
 
 @pytest.mark.parametrize("size", [70_000, 100, 2**16 + 5, 2**32 + 5])
 def test_a_stored_value_may_hold_references_whatever_its_size(size: int) -> None:
-    key = "sha256/ab/" + "c" * 62
+    key = "blake3/ab/" + "c" * 62
     assert find_references(codecs._stored(key, size, 0)) == {key: True}
     assert find_references(codecs._stored(key, size, 3)) == {key: False}
 
@@ -115,7 +115,7 @@ def test_references_across_the_chunks_of_a_large_value_are_found(files: Files, m
     (key,) = find_references(codecs.encode(refs, files))
     monkeypatch.setattr(sweeping, "_CHUNK", 501)
     assert set(look_into(store, key)) == {ref.uri.removeprefix("store:") for ref in refs}
-    assert look_into(store, "sha256/ab/" + "c" * 62) == {}
+    assert look_into(store, "blake3/ab/" + "c" * 62) == {}
 
 
 # --- sweeping a store -------------------------------------------------------------------------------
@@ -231,8 +231,8 @@ def test_a_store_that_was_never_written_to_is_swept_of_nothing(store: Store) -> 
 def test_a_store_that_can_not_be_read_is_an_error_that_says_so(store: Store) -> None:
     store.directory.parent.mkdir(exist_ok=True)
     store.put_bytes(b"value")
-    (store.directory / "sha256").rename(store.directory / "gone")
-    (store.directory / "sha256").symlink_to("sha256")  # a loop
+    (store.directory / "blake3").rename(store.directory / "gone")
+    (store.directory / "blake3").symlink_to("blake3")  # a loop
     with pytest.raises(StoreError, match="can't be swept"):
         swept(store)
 

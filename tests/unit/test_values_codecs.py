@@ -436,8 +436,8 @@ def test_damaged_values_are_a_value_or_an_error_of_ours(sample, seed, files):
     "value",
     [
         Ext(Code.STORED, msgspec.msgpack.encode(["../../etc/passwd", 1, 0])),
-        Ext(Code.STORED, msgspec.msgpack.encode(["sha256/ab/" + "g" * 62, 1, 0])),
-        Ext(Code.STORED, msgspec.msgpack.encode(["sha256/ab/" + "c" * 62, 1, 0])),
+        Ext(Code.STORED, msgspec.msgpack.encode(["blake3/ab/" + "g" * 62, 1, 0])),
+        Ext(Code.STORED, msgspec.msgpack.encode(["blake3/ab/" + "c" * 62, 1, 0])),
         Ext(Code.ARRAY, b"\x10\x00\x00\x00" + msgspec.msgpack.encode(["'<f8'", [2**40], False])),
         Ext(Code.FILE, msgspec.msgpack.encode([1, 2, 3])),
         Ext(99, b""),

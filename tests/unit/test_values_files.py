@@ -56,7 +56,7 @@ def files(tmp_path, root):
 
 def test_bytes_lie_under_their_digest_and_are_put_once(store):
     key = store.put_bytes(b"abc")
-    assert key == "sha256/ba/7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert key == "blake3/64/37b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
     assert store.put_bytes(b"abc") == key
     assert store.exists(key)
     assert store.read_bytes(key) == b"abc"
@@ -122,10 +122,10 @@ def test_putting_again_renews_the_files_time(tmp_path):
     [
         "",
         "../x",
-        "sha256/../../etc/passwd",
-        "sha256/ab/" + "c" * 61,
-        "sha256/AB/" + "c" * 62,
-        "sha256/ab/" + "c" * 62 + "\n",
+        "blake3/../../etc/passwd",
+        "blake3/ab/" + "c" * 61,
+        "blake3/AB/" + "c" * 62,
+        "blake3/ab/" + "c" * 62 + "\n",
     ],
 )
 def test_what_is_no_key_is_refused(key, store):
@@ -136,7 +136,7 @@ def test_what_is_no_key_is_refused(key, store):
 
 def test_a_missing_key_says_why_it_may_be_missing(store):
     with pytest.raises(StoreError, match="retention"):
-        store.read_bytes("sha256/ab/" + "c" * 62)
+        store.read_bytes("blake3/ab/" + "c" * 62)
 
 
 def test_a_remote_file_is_fetched_once_and_held_against_its_digest(tmp_path, monkeypatch):
@@ -218,7 +218,7 @@ def test_a_file_that_is_not_here_is_left_to_the_worker(files):
 def test_directories_and_urls_are_refused(files, tmp_path):
     with pytest.raises(InvalidArguments, match="directory"):
         files.reference(tmp_path)
-    for url in ("http://host/a.csv", "s3://bucket/a", "file:///etc/passwd", "store:sha256/ab/cd"):
+    for url in ("http://host/a.csv", "s3://bucket/a", "file:///etc/passwd", "store:blake3/ab/cd"):
         with pytest.raises(PathRefused, match="URL"):
             files.reference(url)
     for text in ("", "a\0b"):
@@ -314,7 +314,7 @@ def test_a_reference_that_came_back_reaches_its_file(files, tmp_path):
     assert copy == tmp_path / "out" / "a.csv"
     copy.write_text("it can be written to")
     assert ref.path.read_text() == "x\n1\n"
-    assert repr(ref).startswith("<FileRef a.csv, 4 B, store:sha256/")
+    assert repr(ref).startswith("<FileRef a.csv, 4 B, store:blake3/")
 
 
 def test_a_reference_saves_under_its_plain_name_only(files, tmp_path):

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import random
 import threading
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from workbench.core.errors import StoreError
 from workbench.values import writer
@@ -72,6 +72,6 @@ def test_where_no_other_thread_can_be_started_all_is_done_in_this_one(
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     monkeypatch.setattr(writer, "_fdatasync", settled.append)
-    digest = hashlib.sha256(PIECE * 70).hexdigest()
-    assert put(Store(str(tmp_path)), 70) == f"sha256/{digest[:2]}/{digest[2:]}"
+    digest = blake3(PIECE * 70).hexdigest()
+    assert put(Store(str(tmp_path)), 70) == f"blake3/{digest[:2]}/{digest[2:]}"
     assert len(settled) == 2

@@ -45,7 +45,7 @@ class FileRef:
     Parameters
     ----------
     uri
-        `store:sha256/ab/cd…` for a file in the store, an absolute path for one below a shared root.
+        `store:blake3/ab/cd…` for a file in the store, an absolute path for one below a shared root.
     name
         The file's name, as a person knows it.
     size

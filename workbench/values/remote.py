@@ -7,12 +7,12 @@ answers within a minute and a half.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from workbench.core.errors import StoreError
+from workbench.values import digest as digests
 
 Tell = Callable[[int], object]
 """Told, for each chunk that has been moved, its bytes."""
@@ -62,7 +62,7 @@ def put(filesystem: Any, target: str, source: BinaryIO, *, scheme: str, size: in
     size
         Bytes, as expected.
     digest
-        SHA-256 as hexadecimal digits. Somebody may write into a user's file while it is read for the second time.
+        Its digest as hexadecimal digits. Somebody may write into a user's file while it is read for the second time.
     tell
         Told of each chunk.
     """
@@ -85,7 +85,7 @@ def _send(filesystem: Any, target: str, source: BinaryIO, size: int, digest: str
     part = max(_PART, -(-size // _PARTS))
     sink = filesystem.open(target, "wb", block_size=part)
     try:
-        seen = hashlib.sha256()
+        seen = digests.new()
         while chunk := source.read(CHUNK):
             seen.update(chunk)
             sink.write(chunk)

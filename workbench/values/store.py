@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from workbench.core.errors import StoreError
+from workbench.values import digest as digests
 from workbench.values import remote
+from workbench.values.digest import KEY, key_of
 from workbench.values.remote import CHUNK, Tell
 from workbench.values.writer import Writer
 
-KEY = re.compile(r"sha256/[0-9a-f]{2}/[0-9a-f]{62}", re.ASCII)
-"""What the key of an object looks like."""
 RENEW = 3600.0
 """Seconds after which what lies in a remote store is put again by whoever refers to it anew."""
 
@@ -32,7 +32,7 @@ def check_key(key: object) -> str:
     Raises
     ------
     StoreError
-        If it isn't exactly `sha256/`, two hexadecimal digits, `/`, and the other 62.
+        If it isn't exactly `blake3/`, two hexadecimal digits, `/`, and the other 62.
     """
     if not isinstance(key, str) or KEY.fullmatch(key) is None:
         raise StoreError(f"{str(key)[:100]!r} is not a key of the store")
@@ -41,10 +41,6 @@ def check_key(key: object) -> str:
 
 def ignore(count: int) -> None:
     """Be the `tell` of whoever doesn't want to know."""
-
-
-def _key_of(digest: str) -> str:
-    return f"sha256/{digest[:2]}/{digest[2:]}"
 
 
 class Store:
@@ -86,7 +82,7 @@ class Store:
 
     def put_bytes(self, data: bytes) -> str:
         """Put bytes; return their key. What is there already isn't written again."""
-        key = _key_of(hashlib.sha256(data).hexdigest())
+        key = key_of(digests.new().update(data).hexdigest())
         if not self.renew(key):
             with self.writer() as writer:
                 writer.write(data)
@@ -109,7 +105,7 @@ class Store:
         with self._translated(f"put {source} into"):
             if move and not self.remote and not source.is_symlink():
                 with source.open("rb") as file:
-                    key = _key_of(hashlib.file_digest(file, "sha256").hexdigest())
+                    key = key_of(digests.of_file(file))
                     os.fsync(file.fileno())
                 with contextlib.suppress(OSError):  # another filesystem: copied below
                     self._settle(source, key)
@@ -137,7 +133,7 @@ class Store:
                     file.flush()
                     if not self.remote:
                         os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
-                key = _key_of(writer.hexdigest())
+                key = key_of(writer.hexdigest())
                 if self.remote:
                     self._upload(temporary, writer.hexdigest())
                 self._settle(temporary, key)
@@ -296,8 +292,8 @@ class Store:
     def _upload(self, path: Path, digest: str | None = None, tell: Tell = ignore) -> str:
         """Send a local file, unless it is there; return its key."""
         with path.open("rb") as file:
-            digest = digest or hashlib.file_digest(file, "sha256").hexdigest()
-            key = _key_of(digest)
+            digest = digest or digests.of_file(file)
+            key = key_of(digest)
             if not self._remote_is_young(key):
                 file.seek(0)
                 size = os.fstat(file.fileno()).st_size
@@ -327,7 +323,7 @@ class Store:
                         "first, or correct WORKBENCH_STORE"
                     ) from None
                 raise self._missing(key) from None
-        if _key_of(writer.hexdigest()) != key:
+        if key_of(writer.hexdigest()) != key:
             raise StoreError(f"{self!r}: what lies under {key} is damaged: it doesn't match its digest")
 
     def _missing(self, key: str) -> StoreError:

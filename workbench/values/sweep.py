@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from workbench.core.errors import StoreError, WorkbenchError
-from workbench.values.store import KEY, RENEW, Store, check_key
+from workbench.values.digest import KEY, NAME
+from workbench.values.store import RENEW, Store, check_key
 
 STEP = 200
 """Objects looked at in one step of a sweep."""
@@ -23,11 +24,11 @@ STEP = 200
 STALE = 3600.0
 """Seconds after which a temporary file has no writer any more."""
 
-_MARK = b"sha256/"
+_MARK = f"{NAME}/".encode()
 # A reference holds the key as text. Where a size and the code 0 follow (see `codecs`: an encoded value, put into the
 # store as it was), what lies there may itself hold references.
 _REFERENCE = re.compile(
-    rb"(sha256/[0-9a-f]{2}/[0-9a-f]{62})((?:[\x00-\x7f]|\xcc.|\xcd..|\xce.{4}|\xcf.{8})\x00)?", re.DOTALL
+    rb"(blake3/[0-9a-f]{2}/[0-9a-f]{62})((?:[\x00-\x7f]|\xcc.|\xcd..|\xce.{4}|\xcf.{8})\x00)?", re.DOTALL
 )
 _LONGEST = 72 + 10  # bytes a match takes
 _CHUNK = 1 << 20
@@ -140,9 +141,9 @@ class _Local:
 
     def objects(self) -> Iterator[tuple[str, float]]:
         """Yield the keys, and when each was put; one of 256 directories in memory at a time."""
-        for prefix in _entries(self._root / "sha256"):
+        for prefix in _entries(self._root / NAME):
             for entry in _entries(Path(prefix.path)):
-                key = f"sha256/{prefix.name}/{entry.name}"
+                key = f"{NAME}/{prefix.name}/{entry.name}"
                 with contextlib.suppress(FileNotFoundError):
                     if KEY.fullmatch(key):
                         yield key, entry.stat(follow_symlinks=False).st_mtime
@@ -215,7 +216,7 @@ class _Remote:
     def _files(self) -> Iterator[str]:
         self._filesystem.invalidate_cache()
         with contextlib.suppress(FileNotFoundError):
-            for prefix in self._filesystem.ls(f"{self._root}/sha256", detail=False):
+            for prefix in self._filesystem.ls(f"{self._root}/{NAME}", detail=False):
                 with contextlib.suppress(FileNotFoundError):
                     for path in self._filesystem.ls(prefix, detail=False):
                         yield str(path)

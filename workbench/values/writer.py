@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO
+
+from workbench.values import digest as digests
 
 _PIECE = 256 << 10  # bytes from which on a second thread is worth its while
 _UNSETTLED = 32 << 20  # bytes from which on a disk is asked to begin
@@ -23,7 +24,7 @@ class _Helper:
         self._thread: ThreadPoolExecutor | None = None
         self._fails = False
 
-    def begin(self, work: Callable[..., None], *arguments: Any) -> Future[None] | None:
+    def begin(self, work: Callable[..., object], *arguments: Any) -> Future[Any] | None:
         """Begin work; None where there can't be a thread: its stack is beyond the memory limit, or Python ends."""
         if self._fails:
             return None
@@ -44,7 +45,7 @@ class Writer(io.RawIOBase):
     """A file on its way into the store: counts and digests what is written through it.
 
     `key` is set once the file is in its place. What is written in large pieces is digested in another thread meanwhile
-    (`hashlib` lets go of the interpreter), which is about as long as writing it takes.
+    (which lets go of the interpreter), which is about as long as writing it takes.
 
     Parameters
     ----------
@@ -58,10 +59,10 @@ class Writer(io.RawIOBase):
         self.key = ""
         self.size = 0
         self._file = file
-        self._digest = hashlib.sha256()
+        self._digest = digests.new()
         self._settle = settle
         self._unsettled = 0
-        self._settling: Future[None] | None = None
+        self._settling: Future[Any] | None = None
         self._digests, self._settles = _Helper("workbench digests"), _Helper("workbench settles")
 
     def writable(self) -> bool:
