@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import contextvars
-import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -13,6 +13,9 @@ from workbench.core.errors import InvalidArguments
 from workbench.operations.tabular import Contradicted, Reader, Source, check_known, check_names, join_types
 
 R = TypeVar("R")
+
+AHEAD = 32 << 20
+"""Bytes that are read ahead of the writer: a Parquet row group is long in writing, and reading goes on meanwhile."""
 
 
 def settled(write: Callable[[], R], *readers: Reader) -> R:
@@ -26,7 +29,7 @@ def settled(write: Callable[[], R], *readers: Reader) -> R:
 
 
 @contextlib.contextmanager
-def ahead(batches: Iterator[Any], most: int = 2) -> Iterator[Iterator[Any]]:
+def ahead(batches: Iterator[Any], most: int = AHEAD) -> Iterator[Iterator[Any]]:
     """Let a thread read batches while those before are written.
 
     Parameters
@@ -34,30 +37,39 @@ def ahead(batches: Iterator[Any], most: int = 2) -> Iterator[Iterator[Any]]:
     batches
         Nothing reads them any more when the block is left, however it is.
     most
-        Batches that wait at most, so that memory stays bounded.
+        Bytes that wait at most, besides the batch that is read, so that memory stays bounded.
     """
-    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(most)
-    stopping = threading.Event()
+    ready: collections.deque[tuple[Any, BaseException | None]] = collections.deque()
+    news = threading.Condition()
+    waiting, stopped = 0, False
 
-    def put(item: tuple[Any, BaseException | None]) -> None:
-        while not stopping.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                return
+    def put(batch: Any, error: BaseException | None = None) -> bool:
+        """Hand over a batch once there is room; return whether another one is wanted."""
+        nonlocal waiting
+        with news:
+            news.wait_for(lambda: stopped or waiting < most)
+            waiting += batch.nbytes if batch is not None else 0
+            ready.append((batch, error))
+            news.notify_all()
+            return not stopped
 
     def read() -> None:
         try:
             for batch in batches:
-                put((batch, None))
-                if stopping.is_set():
+                if not put(batch):
                     return
-            put((None, None))
+            put(None)
         except BaseException as error:  # it is raised where the batches are asked for
-            put((None, error))
+            put(None, error)
 
     def taken() -> Iterator[Any]:
+        nonlocal waiting
         while True:
-            batch, error = ready.get()
+            with news:
+                news.wait_for(lambda: ready)
+                batch, error = ready.popleft()
+                waiting -= batch.nbytes if batch is not None else 0
+                news.notify_all()
             if error is not None:
                 raise error
             if batch is None:
@@ -69,7 +81,9 @@ def ahead(batches: Iterator[Any], most: int = 2) -> Iterator[Iterator[Any]]:
     try:
         yield taken()
     finally:
-        stopping.set()
+        with news:
+            stopped = True
+            news.notify_all()
         reading.join()
 
 
