@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,30 @@ def test_two_workers_of_one_name_do_not_remove_each_other_s_files(settings: Sett
     first.remove()
     assert not first.path.exists()
     assert (second.path / "half").exists()
+
+
+def test_what_cannot_be_removed_keeps_its_lock_and_another_worker_removes_it_later(
+    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = claimed(settings, "w1"), claimed(settings, "w2")
+    for name in ("half", "stuck", "whole"):
+        (first.path / name).mkdir()
+        (first.path / name / "file").touch()
+    rmtree = shutil.rmtree
+
+    def refused(path: Path, *, ignore_errors: bool = False) -> None:
+        if path.name != "stuck":
+            rmtree(path, ignore_errors=ignore_errors)
+        elif not ignore_errors:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", refused)
+        first.remove()
+    assert sorted(path.name for path in first.path.iterdir()) == ["lock", "stuck"]
+    assert f"{first.path} can't be removed yet" in caplog.text
+    second.tidy()
+    assert not first.path.exists()
 
 
 def test_what_is_no_worker_s_is_left_alone(settings: Settings) -> None:

@@ -113,13 +113,27 @@ def _locked(path: Path, flags: int) -> int | None:
 
 
 def _remove(directory: Path, lock: int | None) -> None:
-    """Remove a directory; its lock last, so that one that is half-removed can still be found."""
+    """Remove a directory; its lock last, and only with all else, so that what is half-removed can still be found."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            for entry in list(directory.iterdir()):
+                if entry.name != _LOCK:
+                    _discard(entry)
+            if [entry.name for entry in directory.iterdir()] in ([], [_LOCK]):
+                shutil.rmtree(directory)
+            else:
+                logger.warning("%s can't be removed yet: a worker that starts beside it tries again", directory)
+    except OSError as error:
+        logger.warning("%s can't be removed yet: %s", directory, error)
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _discard(path: Path) -> None:
+    """Remove a file or a directory, as far as it can be."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
     with contextlib.suppress(OSError):
-        for entry in list(directory.iterdir()):
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
-            elif entry.name != _LOCK:
-                entry.unlink()
-    shutil.rmtree(directory, ignore_errors=True)
-    if lock is not None:
-        os.close(lock)
+        path.unlink()
