@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import datetime
@@ -19,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workbench.core.settings import Settings, default_directory
+from workbench.core.texts import plain
 
 if TYPE_CHECKING:
     from workbench.client.client import Client
@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
-
-_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line ends
 
 Directory = Annotated[
     Path | None,
@@ -50,11 +48,6 @@ def settings_of(url: str | None, directory: Path | None) -> Settings:
 def say(text: str) -> None:
     """Print a line as it is: no markup, no colours, no breaks."""
     out.print(plain(text), highlight=False, markup=False, soft_wrap=True)
-
-
-def plain(text: str) -> str:
-    """Return a text from elsewhere with what would steer a terminal made visible."""
-    return _STEERING.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def ask(url: str | None, directory: Path | None, question: Callable[[Client], Coroutine[Any, Any, T]]) -> T:

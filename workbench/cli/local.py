@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from workbench.cli.common import Directory, Include, import_from_here, log, out, say
+from workbench.cli.common import Directory, Include, import_from_here, log, out, print_table, say
 from workbench.cli.main import app
+from workbench.core.rpc import WorkerRecord
 from workbench.core.settings import RunningState, Settings, default_directory
 from workbench.dashboard.ports import free_port
 
@@ -97,10 +97,7 @@ def status(directory: Directory = None) -> None:
     say(f"A workbench is running in {where} (pid {found.pid}).")
     if found.dashboard:
         say(f"Its dashboard is at {found.dashboard}")
-    table = Table("process", "pid", box=None, pad_edge=False)
-    for name, pid in found.processes.items():
-        table.add_row(name, str(pid))
-    out.print(table)
+    print_table(("process", "pid"), [(name, str(pid)) for name, pid in found.processes.items()])
     _print_facts(found.settings)
 
 
@@ -112,14 +109,17 @@ def _print_facts(settings: Settings) -> None:
 
     with Client(settings=settings) as client:
         facts, stats = asyncio.run(ask(client))
-    table = Table("worker", "host", "families", "slots", "busy", "done", "state", box=None, pad_edge=False)
-    for worker in facts.workers:
-        state = "online" if worker.online else "offline"
-        families = ", ".join(worker.families) + (f" ({worker.lane})" if worker.lane else "")
-        table.add_row(worker.worker, worker.host, families, *map(str, (worker.slots, worker.busy, worker.done)), state)
-    out.print(table)
+    print_table(
+        ("worker", "host", "families", "slots", "busy", "done", "state"), [_worker_row(each) for each in facts.workers]
+    )
     counts = ", ".join(f"{count} {state}" for state, count in stats.states.items() if count) or "none"
     say(f"tasks: {counts}")
+
+
+def _worker_row(worker: WorkerRecord) -> tuple[str, ...]:
+    families = ", ".join(worker.families) + (f" ({worker.lane})" if worker.lane else "")
+    numbers = map(str, (worker.slots, worker.busy, worker.done))
+    return (worker.worker, worker.host, families, *numbers, "online" if worker.online else "offline")
 
 
 @app.command(rich_help_panel="A workbench on this machine")

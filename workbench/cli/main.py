@@ -10,6 +10,7 @@ import typer
 from workbench import __version__
 from workbench.cli.common import err, say
 from workbench.core.errors import WorkbenchError
+from workbench.core.texts import plain
 
 app = typer.Typer(
     add_completion=False,
@@ -27,7 +28,7 @@ def main() -> None:
         app()
     except WorkbenchError as error:
         err.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        err.print(str(error), markup=False, highlight=False)
+        err.print(plain(str(error)), markup=False, highlight=False)
         sys.exit(1)
 
 

@@ -10,6 +10,7 @@ import time
 from types import TracebackType
 from typing import Self, TextIO
 
+from workbench.core.texts import plain
 from workbench.values.refs import size_text
 
 LARGE = 16 << 20
@@ -66,7 +67,7 @@ def text(what: str, done: int, total: int) -> str:
     """
     fraction = min(1.0, done / total) if total else 1.0
     filled = int(fraction * _CELLS)
-    return f"{what} {'█' * filled}{'░' * (_CELLS - filled)} {fraction:.0%} of {size_text(total)}"
+    return f"{plain(what)} {'█' * filled}{'░' * (_CELLS - filled)} {fraction:.0%} of {size_text(total)}"
 
 
 def _watched() -> TextIO | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from workbench.core.errors import InputNotFound, InvalidArguments, StoreError
+from workbench.core.texts import plain
 from workbench.operations import parts
 from workbench.values.refs import FileRef
 
@@ -24,6 +25,8 @@ Overwrite = Literal["error", "replace"]
 PAUSE = 0.25
 """Seconds between two tellings of progress; what is told meanwhile is dropped."""
 LONGEST_MESSAGE = 500
+LONGEST_NOTE, MOST_NOTES = 4000, 200
+"""Characters of a note, and of its key; notes of an attempt. They travel with its outcome, and name what files hold."""
 
 
 class Attempt:
@@ -50,7 +53,7 @@ class Attempt:
         if self._tell is None or (now - self._told_at < PAUSE and not (fraction == 1.0 > self._fraction)):
             return
         self._told_at, self._fraction = now, fraction
-        self._tell(fraction, _text(message)[:LONGEST_MESSAGE])
+        self._tell(fraction, _text(message, LONGEST_MESSAGE))
 
 
 _scratch: ContextVar[Path | None] = ContextVar("scratch", default=None)
@@ -150,14 +153,17 @@ def progress(fraction: float, message: str = "") -> None:
 
 
 def note(key: str, value: str) -> None:
-    """Note how the operation works, such as the engine it chose: its record shows it under `notes`."""
+    """Note how the operation works, such as the engine it chose: its record shows it, up to `LONGEST_NOTE`."""
     if _attempt is not None:
-        _attempt.notes[_text(key)] = _text(value)
+        key = _text(key, LONGEST_NOTE)
+        if key in _attempt.notes or len(_attempt.notes) < MOST_NOTES:
+            _attempt.notes[key] = _text(value, LONGEST_NOTE)
 
 
-def _text(value: object) -> str:
-    """Return a value as text that can travel: what UTF-8 has no form for, as in names of files, is escaped."""
-    return str(value).encode(errors="backslashreplace").decode()
+def _text(value: object, longest: int) -> str:
+    """Return a value as text that can travel: cut, with controls and what UTF-8 has no form for escaped."""
+    text = plain(str(value)[: longest + 1].encode(errors="backslashreplace").decode())
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def memory_limit() -> int | None:

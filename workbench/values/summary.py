@@ -9,6 +9,7 @@ from pathlib import Path
 from workbench.values.refs import FileRef, size_text
 
 _WIDTH = 60
+_LONGEST = 280  # of a file's name, which may have come in a message, with its size
 _short = reprlib.Repr()
 _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 6
 _short.maxstring = _short.maxother = _WIDTH
@@ -25,19 +26,22 @@ def describe(value: object) -> str:
     '[1, 2, 3]'
     """
     if isinstance(value, FileRef):
-        return str(value)
+        return _cut(str(value), _LONGEST)
     if isinstance(value, bytes):
         return f"bytes, {size_text(len(value))}"
     if isinstance(value, Path):
-        return value.name
+        return _cut(value.name, _LONGEST)
     if (text := _described(value)) is not None:
         return text
     try:
         text = _short.repr(value)
     except Exception:  # a stranger's __repr__ may do anything, and this is only for show
         text = type(value).__name__
-    text = " ".join(text.split())
-    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+    return _cut(" ".join(text.split()), _WIDTH)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _described(value: object) -> str | None:

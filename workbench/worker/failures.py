@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workbench.core.errors import Reject, Retry, StoreError, WorkbenchError
 from workbench.core.messages import Failure
+from workbench.core.texts import plain
 
 MAX_TRACEBACK = 16 * 1024
 _HERE = Path(__file__).parent
@@ -113,7 +114,7 @@ def _text(error: BaseException) -> str:
 
 
 def _fitting(text: str) -> str:
-    """Cut the middle out of a text that is too long for a message, and escape what UTF-8 has no form for."""
+    """Cut the middle out of a text that is too long for a message; escape what UTF-8 has no form for, and controls."""
     if len(text) > MAX_TRACEBACK:
         text = f"{text[: MAX_TRACEBACK // 2]}\n…\n{text[-MAX_TRACEBACK // 2 :]}"
-    return text.encode(errors="backslashreplace").decode()
+    return plain(text.encode(errors="backslashreplace").decode())
