@@ -163,5 +163,9 @@ class UnsupportedValue(InvalidArguments):
     """A value can't travel unchanged, so it is refused rather than altered in silence."""
 
 
+class OutputFailed(WorkbenchError, OSError):
+    """An output can't be written where it is to go: the disk there is full, or read-only."""
+
+
 class StoreError(WorkbenchError, OSError):
     """A value could not be written to the store, or read back from it."""

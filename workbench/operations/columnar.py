@@ -9,6 +9,7 @@ from typing import Any
 
 from workbench.core.errors import InputError
 from workbench.operations import context
+from workbench.operations.sinks import opened_sink
 from workbench.operations.tabular import Source, Typed, Write, as_text, check_names, damaged
 
 BATCH_ROWS = 64 * 1024
@@ -177,10 +178,11 @@ def orc_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]:
         ]
         columns = [column.cast(field.type) for column, field in zip(columns, held, strict=True)]
         writer.write(pa.Table.from_arrays(columns, schema=held))
+        sink.check()
 
-    # Without rows it is no file at all that can be read, so that an empty batch is written in any case.
-    with orc.ORCWriter(str(path), compression="uncompressed" if compression == "none" else compression) as writer:
-        writer.write(held.empty_table())
+    named = "uncompressed" if compression == "none" else compression
+    with opened_sink(path) as sink, orc.ORCWriter(sink, compression=named) as writer:
+        writer.write(held.empty_table())  # without rows it would be no file at all that can be read
         yield write
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import tempfile
 import time
@@ -13,9 +11,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from workbench.core.errors import InputNotFound, InvalidArguments, StoreError
+from workbench.core.errors import InputNotFound, InvalidArguments
 from workbench.core.texts import plain
-from workbench.operations import parts
+from workbench.operations import disks, parts
 from workbench.values.refs import FileRef
 
 Resolve = Callable[[FileRef], Path]
@@ -120,7 +118,7 @@ def scratch_file(name: str) -> Path:
     if directory is None:
         directory = Path(tempfile.mkdtemp(prefix="workbench-"))
     else:
-        with _on_the_stores_disk(directory):
+        with disks.told(directory):
             directory.mkdir(parents=True, exist_ok=True)
     return directory / name
 
@@ -204,14 +202,15 @@ def write_file(name: str, output: Output, write: Callable[[Path], None]) -> Path
     ------
     InvalidArguments
         If `output` is a directory, or lies in none, or is there and is not to be replaced.
+    OutputFailed
+        If the disk where `output` lies is full or read-only.
     StoreError
-        If there is no `output`, and no room for the file in the attempt's directory.
+        If there is no `output`, and that of the attempt's directory is.
     """
     check_output(output)
     target = Path(output.path).expanduser() if output.path is not None else scratch_file(name)
-    place = contextlib.nullcontext() if output.path is not None else _on_the_stores_disk(target.parent)
     overwrite = output.overwrite if output.path is not None else "replace"
-    with place, file_in_the_making(target, overwrite=overwrite) as part:
+    with file_in_the_making(target, overwrite=overwrite) as part:
         write(part)
     return target
 
@@ -233,9 +232,20 @@ def file_in_the_making(target: Path, *, overwrite: Overwrite = "replace") -> Ite
     """Yield a new, empty file beside a target, which takes its name at the end. As `write_file`, for a `with` block."""
     _check_overwrite(target, overwrite)
     task = _task()
-    with parts.beside(target, task) as part:
+    output = None if _is_own(target) else target
+    with (
+        disks.told(target.parent, output),
+        parts.beside(target, task) as part,
+        disks.told(target.parent, output),  # as it is before the file that has filled it is removed
+    ):
         yield part
         parts.publish(part, target, task, replace=overwrite == "replace")
+
+
+def _is_own(path: Path) -> bool:
+    """Tell whether a path is below the attempt's own directory."""
+    own = _scratch.get()
+    return own is not None and path.is_relative_to(own)
 
 
 def _check_overwrite(target: Path, overwrite: Overwrite) -> None:
@@ -249,20 +259,6 @@ def _task() -> str | None:
     """Return whose attempt this is, as its directory is named."""
     directory = _scratch.get()
     return directory.name if directory is not None else None
-
-
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-
-
-@contextmanager
-def _on_the_stores_disk(directory: Path) -> Iterator[None]:
-    """Tell a full or read-only disk as the store's: that is no fault of the operation, and may pass."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise StoreError(f"can't write in {directory}, which lies where the store does: {error}") from error
 
 
 @contextmanager

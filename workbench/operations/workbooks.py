@@ -13,6 +13,7 @@ from typing import Any
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context
 from workbench.operations.columnar import BATCH_ROWS
+from workbench.operations.sinks import opened_sink
 from workbench.operations.tabular import Options, Source, Typed, Write, check_known, check_names, damaged
 from workbench.values.archives import check_workbook
 
@@ -190,21 +191,22 @@ def workbook_writer(path: Path, schema: Any, sheet: str) -> Iterator[Write]:
         context.note("time zones", f"Excel has none: the times of {', '.join(zoned)} are in UTC")
     # Rows wait in a file of its own until the end; in the attempt's directory nobody has to remove it.
     options = {"constant_memory": True, "tmpdir": str(context.scratch_file("sheet").parent)}
-    book = xlsxwriter.Workbook(str(path), options)
-    book.use_zip64()
-    try:
-        page = book.add_worksheet(sheet)
-    except XlsxWriterException as error:
-        raise InvalidArguments(f"sheet: {error}") from error
-    writing = _Sheet(page, {kind: book.add_format({"num_format": text}) for kind, text in _FORMATS.items()})
-    try:
-        writing.header([str(name) for name in schema.names])
-        yield writing.write
-    except BaseException:
-        book.fileclosed = 1  # it is not to be written
-        page._opt_close()
-        raise
-    book.close()
+    with opened_sink(path) as sink:
+        book = xlsxwriter.Workbook(sink, options)
+        book.use_zip64()
+        try:
+            page = book.add_worksheet(sheet)
+        except XlsxWriterException as error:
+            raise InvalidArguments(f"sheet: {error}") from error
+        writing = _Sheet(page, {kind: book.add_format({"num_format": text}) for kind, text in _FORMATS.items()})
+        try:
+            writing.header([str(name) for name in schema.names])
+            yield writing.write
+        except BaseException:
+            book.fileclosed = 1  # it is not to be written
+            page._opt_close()
+            raise
+        book.close()
     for key, value in writing.notes().items():
         context.note(key, value)
 

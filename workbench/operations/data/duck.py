@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import itertools
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from workbench.core.errors import InputError, InvalidArguments, StoreError
 from workbench.operations import context, datasets
 from workbench.operations.columnar import parquet_writer
 from workbench.operations.context import Output, Overwrite
+from workbench.operations.data import spill
 from workbench.operations.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ MEMORY_SHARE = 0.25
 LEAST_MEMORY = 64 * 1024**2
 RESULT_SHARE = 1 / 8
 """Of that memory a result may take up to come back as a DataFrame; a larger one becomes a file."""
-DISK_SHARE = 1 / 2
-"""Of what is free on the disk a query may write for what doesn't fit in memory: its neighbours need some too."""
 THREADS = 2
 """Each one has buffers of its own, which the limit on memory doesn't count."""
 LONGEST_PADDED = 100_000_000
@@ -56,7 +54,7 @@ def opened(**data: Dataset) -> Iterator[Any]:
     InputError, InvalidArguments, StoreError, MemoryError
         In place of what DuckDB raises within.
     """
-    with _frugal(), _place() as directory:
+    with _frugal(), spill.place() as directory:
         files = {name: _plainly_named(each.parquet(directory), directory) for name, each in data.items()}
         with contextlib.closing(_connected(directory)) as connection, explained():
             for name, paths in files.items():
@@ -68,7 +66,7 @@ def opened(**data: Dataset) -> Iterator[Any]:
 @contextlib.contextmanager
 def opened_for_sql(data: Mapping[str, Dataset]) -> Iterator[Any]:
     """Open a connection as `opened` does, whose views have the columns' own names, and their rows the files' order."""
-    with _frugal(), _place() as directory:
+    with _frugal(), spill.place() as directory:
         files = {name: _plainly_named(each.parquet(directory), directory) for name, each in data.items()}
         with contextlib.closing(_connected(directory, ordered=True)) as connection, explained():
             for name, paths in files.items():
@@ -163,7 +161,7 @@ def collect(
                 if number is not None:
                     number(batch.select([labels]))
 
-    with _place() as directory:
+    with spill.place() as directory:
         numbers = directory / "numbers.parquet"
         if output.path is not None:
             return context.write_file(name, output, lambda part: write(part, numbers))
@@ -221,7 +219,14 @@ def explained() -> Iterator[None]:
         raise InputError(f"DuckDB can't read the data: {_first_line(error)}") from error
     except duckdb.PermissionException as error:
         raise InvalidArguments(
-            f"a query reads the tables it is given, and nothing else: {_first_line(error)}"
+            f"query: it reads the tables it is given, and nothing else: {_first_line(error)}. Give it the file as one"
+        ) from error
+    except duckdb.CatalogException as error:
+        first, _, second = str(error).strip().partition("\n")
+        meant = f" {second.partition(chr(10))[0]}" if second.startswith("Did you mean") else ""
+        raise InvalidArguments(
+            f"query: {first}{meant} It knows the tables it is given, by their names there, and DuckDB's own functions; "
+            "it loads no extensions"
         ) from error
     except duckdb.Error as error:
         raise InvalidArguments(str(error).strip()) from error
@@ -234,7 +239,7 @@ def _is_of_disk(error: Exception) -> bool:
 def _exhausted(error: Exception) -> StoreError | MemoryError:
     """Tell what there was too little of: DuckDB calls it memory also where its share of the disk is full."""
     if _is_of_disk(error):
-        return StoreError(f"there is no room on the disk for what doesn't fit in memory: {_first_line(error)}")
+        return spill.TooMuch(f"there is no room on the disk for what doesn't fit in memory: {_first_line(error)}")
     return MemoryError(f"DuckDB: {_first_line(error)}")
 
 
@@ -270,17 +275,6 @@ def _frugal() -> Iterator[None]:
         mallopt(_MMAP_THRESHOLD, _USUAL)
 
 
-@contextlib.contextmanager
-def _place() -> Iterator[Path]:
-    """Make a directory below the attempt's own, for as long as it is needed."""
-    directory = context.scratch_file(f"duckdb-{os.urandom(6).hex()}")
-    directory.mkdir(mode=0o700)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
 def _connected(directory: Path, *, ordered: bool = False) -> Any:
     import duckdb
 
@@ -288,7 +282,7 @@ def _connected(directory: Path, *, ordered: bool = False) -> Any:
     config: dict[str, Any] = {
         "memory_limit": f"{memory}B",
         "temp_directory": str(directory),
-        "max_temp_directory_size": f"{int(shutil.disk_usage(directory).free * DISK_SHARE)}B",
+        "max_temp_directory_size": f"{spill.share(directory)}B",
         "threads": min(THREADS, os.cpu_count() or 1),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
