@@ -20,21 +20,6 @@ from workbench.values.files import Files
 from workbench.values.plain import Code
 from workbench.values.refs import FileRef
 
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "root" / "sub").mkdir(parents=True)
-    (tmp_path / "root" / "a.csv").write_text("x\n1\n")
-    (tmp_path / "secret").mkdir()
-    (tmp_path / "secret" / "a.csv").write_text("password\nhunter2\n")
-    return tmp_path / "root"
-
-
-@pytest.fixture
-def files(tmp_path: Path, root: Path) -> Files:
-    return Files(str(tmp_path / "store"), [str(root)])
-
-
 URLS = [
     "file:///etc/passwd",
     "file:/etc/passwd",

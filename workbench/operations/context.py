@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -11,9 +12,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from workbench.core.errors import InputNotFound, InvalidArguments
+from workbench.core.errors import InputNotFound, InvalidArguments, PathRefused
 from workbench.core.texts import plain
 from workbench.operations import disks, parts
+from workbench.values import held
 from workbench.values.refs import FileRef
 
 Resolve = Callable[[FileRef], Path]
@@ -229,17 +231,48 @@ def check_output(output: Output) -> None:
 
 @contextmanager
 def file_in_the_making(target: Path, *, overwrite: Overwrite = "replace") -> Iterator[Path]:
-    """Yield a new, empty file beside a target, which takes its name at the end. As `write_file`, for a `with` block."""
+    """Yield a new, empty file beside a target, which takes its name at the end. As `write_file`, for a `with` block.
+
+    In a worker, the target's directory is held while it is written: nothing that is done to its name leads elsewhere.
+    """
     _check_overwrite(target, overwrite)
     task = _task()
     output = None if _is_own(target) else target
     with (
+        _held(target.parent) as directory,
         disks.told(target.parent, output),
-        parts.beside(target, task) as part,
+        parts.beside(directory / target.name, task) as part,
         disks.told(target.parent, output),  # as it is before the file that has filled it is removed
     ):
         yield part
-        parts.publish(part, target, task, replace=overwrite == "replace")
+        parts.publish(part, directory / target.name, task, replace=overwrite == "replace", told=target)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory for output, with those it lies in, where it isn't there. In a worker no link is followed."""
+    with disks.told(path.parent, None if _is_own(path) else path), _held(path, make=True):
+        pass
+
+
+@contextmanager
+def _held(directory: Path, *, make: bool = False) -> Iterator[Path]:
+    """Lend a path of a directory: in a worker, where others can put links into its name, one that follows none."""
+    if _scratch.get() is None or _is_own(directory):
+        if make:
+            directory.mkdir(parents=True, exist_ok=True)
+        yield directory
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(held.directory(directory.absolute(), make=make))
+        except OSError as error:
+            if error.errno not in held.SWITCHED:
+                raise
+            raise PathRefused(
+                f"output: {directory} leads through a link or a file ({error}), and a worker follows none when it "
+                "writes: name the directory itself"
+            ) from error
+        yield path
 
 
 def _is_own(path: Path) -> bool:
@@ -252,7 +285,7 @@ def _check_overwrite(target: Path, overwrite: Overwrite) -> None:
     if overwrite not in ("error", "replace"):
         raise InvalidArguments(f"overwrite: takes 'error' or 'replace', got {overwrite!r}")
     if overwrite == "error":
-        parts.check_absent(target, _task())
+        parts.check_absent(target, _task(), target)
 
 
 def _task() -> str | None:

@@ -30,7 +30,7 @@ def write(
     if not by or len(set(by)) < len(by):
         raise InvalidArguments(f"partition_by: takes one or more different columns, got {by}")
     if output is not None:
-        Path(output).mkdir(exist_ok=True)
+        context.make_directory(Path(output))
     with (
         reader.open() as (schema, batches),
         reading.ahead(batches) as ready,
@@ -108,7 +108,7 @@ class _Partitions:
     def _opened(self, place: str) -> Iterator[Write]:
         name = self._target.name(self._stem)
         directory = self._root / place
-        directory.mkdir(parents=True, exist_ok=True)
+        context.make_directory(directory)
         with (
             context.file_in_the_making(directory / name, overwrite=self._overwrite) as part,
             self._target.writer(part, self._schema) as put,

@@ -49,14 +49,14 @@ def beside(target: Path, task: str | None) -> Iterator[Path]:
         os.close(lock)
 
 
-def check_absent(target: Path, task: str | None) -> None:
+def check_absent(target: Path, task: str | None, told: Path) -> None:
     """Raise `InvalidArguments` if a target is there, unless it is what an earlier attempt of the task has written."""
     if os.path.lexists(target) and not _written_by(target, task):
-        raise InvalidArguments(f"output: {target} is there already: pass overwrite='replace', or name another file")
+        raise InvalidArguments(f"output: {told} is there already: pass overwrite='replace', or name another file")
 
 
-def publish(part: Path, target: Path, task: str | None, *, replace: bool) -> None:
-    """Give a complete file its name: in one step, and on the disk before it has it."""
+def publish(part: Path, target: Path, task: str | None, *, replace: bool, told: Path) -> None:
+    """Give a complete file its name: in one step, and on the disk before it has it. Errors call the target `told`."""
     if not replace and task is not None:
         with contextlib.suppress(OSError, AttributeError):  # a file system, or a system, without such marks
             os.setxattr(part, _MARK, task.encode())
@@ -68,12 +68,12 @@ def publish(part: Path, target: Path, task: str | None, *, replace: bool) -> Non
     try:
         os.link(part, target)  # which, unlike a rename, fails where the name is taken
     except FileExistsError:
-        check_absent(target, None)
+        check_absent(target, None, told)
         raise
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
             raise
-        check_absent(target, None)  # no hard links here: as good as it gets
+        check_absent(target, None, told)  # no hard links here: as good as it gets
         part.replace(target)
 
 

@@ -180,8 +180,7 @@ def _unpack(code: int, data: bytes, files: Files) -> object:
 
 def _from_store(data: bytes, files: Files) -> object:
     key, _, code = plain.decode(data)
-    store = files.need_store()
     if code == 0:
-        return decode(store.read_bytes(key), files)
-    path: Path = store.local_path(key)
-    return _UNPACK[code](path)
+        return decode(files.need_store().read_bytes(key), files)
+    with files.pinned(FileRef(f"store:{key}", "")) as path:
+        return _UNPACK[code](path)

@@ -1,22 +1,24 @@
 """Which files a process can reach: the store, and what lies below the shared roots.
 
 The notebook turns paths into references, the worker turns references into paths. Every path is resolved before it is
-held against a root, so that neither `..` nor a symbolic link leads out of one; what is opened here is held against them
-once more when it is open, so that no link that was put there in between does either.
+held against a root, so that neither `..` nor a symbolic link leads out of one; what is opened here is reached without
+following any, so that no link that was put there in between does either.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import socket
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from workbench.core.errors import InputNotFound, InvalidArguments, PathRefused, StoreError
+from workbench.core.errors import InputNotFound, InputTooLarge, InvalidArguments, PathRefused, StoreError
+from workbench.values import held
 from workbench.values.refs import FileRef
 from workbench.values.store import Store, check_key
 
@@ -158,20 +160,23 @@ class Files:
     def open(self, ref: FileRef) -> BinaryIO:
         """Open a file for reading. Raises as `local_path` does, also where a link has been put in its way since."""
         path = self.local_path(ref)
-        if ref.stored:
-            return path.open("rb")
-        try:  # a pipe must not be waited for, nor a link followed, that has taken the file's place
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            descriptor = held.file(path)
         except FileNotFoundError:
             raise InputNotFound(f"{ref.uri} isn't there any more") from None
         except OSError as error:
-            raise PathRefused(f"{ref.uri} has changed while it was opened: {error}") from error
+            if error.errno == errno.EMFILE:
+                raise InputTooLarge(
+                    f"{ref.uri} is one file too many to be open at once: give the task fewer, or raise the worker's "
+                    "limit of open files (ulimit -n)"
+                ) from error
+            if error.errno not in held.SWITCHED:
+                raise
+            raise PathRefused(f"{ref.uri} has changed while it was opened: {error}. Submit the task again") from error
         file = os.fdopen(descriptor, "rb")
-        try:
-            self._check_opened(os.fstat(descriptor), path, ref)
-        except BaseException:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             file.close()
-            raise
+            raise self._irregular(ref)
         return file
 
     @contextlib.contextmanager
@@ -180,9 +185,22 @@ class Files:
 
         It tells nothing of the name, and is good in this process only.
         """
-        with self.open(ref) as file:
-            path = Path(f"/proc/self/fd/{file.fileno()}")
-            yield path if path.exists() else self.local_path(ref)  # elsewhere than on Linux
+        with self.holding() as hold:
+            yield hold(ref)
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[Callable[[FileRef], Path]]:
+        """Lend a function that returns such paths (see `pinned`), of files that are held until the block ends."""
+        paths: dict[str, Path] = {}
+        with contextlib.ExitStack() as files:
+
+            def hold(ref: FileRef) -> Path:
+                if ref.uri not in paths:
+                    file = files.enter_context(self.open(ref))
+                    paths[ref.uri] = held.by_descriptor(file.fileno()) or self.local_path(ref)
+                return paths[ref.uri]
+
+            yield hold
 
     def adopt(self, path: Path, name: str | None = None) -> FileRef:
         """Move a file that a task made into the store, and refer to it.
@@ -242,17 +260,6 @@ class Files:
         return target
 
     # --- inside -------------------------------------------------------------------------------------
-
-    def _check_opened(self, opened: os.stat_result, path: Path, ref: FileRef) -> None:
-        """Hold an open file against the roots: it is what the path, resolved anew, leads to, or it is refused."""
-        if not stat.S_ISREG(opened.st_mode):
-            raise self._irregular(ref)
-        try:
-            now = os.stat(self._allowed(str(path)), follow_symlinks=False)  # noqa: PTH116 - Path.stat is the same
-        except FileNotFoundError:
-            raise InputNotFound(f"{ref.uri} isn't there any more") from None
-        if not os.path.samestat(opened, now):
-            raise PathRefused(f"{ref.uri} has changed while it was opened: submit the task again")
 
     def _irregular(self, ref: FileRef) -> InputNotFound:
         return InputNotFound(

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 from workbench.core.errors import StoreError
 from workbench.values import digest as digests
-from workbench.values import remote
+from workbench.values import held, remote
 from workbench.values.digest import KEY, key_of
 from workbench.values.remote import CHUNK, Tell
 from workbench.values.writer import Writer
@@ -204,7 +204,7 @@ class Store:
             if self.remote and not path.is_file():
                 self._fetch(key, sink, tell)
                 return
-            with self.local_path(key).open("rb") as source:
+            with self.open(key) as source:
                 _pour(source, sink, tell)
 
     def local_path(self, key: str) -> Path:
@@ -215,8 +215,13 @@ class Store:
         StoreError
             If nothing lies there, or what was fetched doesn't match its digest.
         """
-        path = self._root / check_key(key)
+        path = Path(os.path.realpath(self._root)) / check_key(key)
         if path.is_file():
+            if os.path.realpath(path) != str(path):
+                raise StoreError(
+                    f"{self!r}: {key} is reached through a link, and the store makes none: whoever can write there has "
+                    "put it. Remove it, and submit the task again"
+                )
             if self.remote:
                 with contextlib.suppress(OSError):
                     os.utime(path)  # used lately: kept in the cache
@@ -230,7 +235,7 @@ class Store:
     def open(self, key: str) -> BinaryIO:
         """Open what lies under a key for reading. Raises as `local_path` does."""
         with self._translated("read from"):
-            return self.local_path(key).open("rb")
+            return os.fdopen(held.file(self.local_path(key)), "rb")
 
     def read_bytes(self, key: str) -> bytes:
         """Return what lies under a key. Raises as `local_path` does."""

@@ -34,6 +34,8 @@ from workbench.worker import failures, wire
 from workbench.worker.interrupts import Interrupts
 
 PR_SET_PDEATHSIG = 1
+OPEN_FILES = 65_536
+"""Files that an attempt may have open, where the host lets it: it holds each of its input files."""
 
 
 def main(sock: socket.socket, output: socket.socket, config: bytes) -> None:
@@ -84,6 +86,8 @@ def _settle(output: socket.socket, config: wire.ChildConfig) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _let_server_end()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, OPEN_FILES) if most >= 0 else OPEN_FILES, most))
     if config.memory_limit is not None:
         # The kernel refuses memory beyond this, which a task sees as a MemoryError; what slips through (the kernel
         # counts what is mapped, not what is used) the worker sees as resident memory, and kills.
@@ -148,7 +152,7 @@ class Runner:
         current = context.Attempt(memory_limit=self._memory_limit, tell=functools.partial(self._tell, task.task_id))
         self._peak.begin()
         try:
-            with context.attempt(scratch, self._files.local_path, current):
+            with self._files.holding() as hold, context.attempt(scratch, hold, current):
                 value = self._call(task)
                 result = codecs.encode(self._hand_over(value, scratch), self._files)
             report = wire.Report(

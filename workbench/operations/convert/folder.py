@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Convert = Callable[[FileRef, OutputPath], object]
 
+MOST_DEEP = 2
+"""Times that a pattern may say `**`."""
+
 _NOT_THE_FILES = (StoreError, SoftTimeLimit, Retry, Reject)
 
 
@@ -83,7 +86,7 @@ def batch(
     root, goal = Path(folder), Path(output)
     convert, extension = _converter(to, compression, quality, background, overwrite)
     files = _files(root, goal, pattern)
-    goal.mkdir(exist_ok=True)
+    context.make_directory(goal)
     taken: dict[Path, str] = {}
     rows = []
     for number, file in enumerate(files):
@@ -95,7 +98,7 @@ def batch(
             if target in taken:
                 raise InvalidArguments(f"{taken[target]} has become {target.name} already: rename one of them")
             taken[target] = place
-            target.parent.mkdir(parents=True, exist_ok=True)
+            context.make_directory(target.parent)
             convert(_reference(file, root), OutputPath(str(target)))
         except _NOT_THE_FILES:
             raise
@@ -137,6 +140,11 @@ def _files(root: Path, goal: Path, pattern: str) -> list[Path]:
         raise InputNotFound(f"folder: {root} isn't there, or is no directory: check the path's spelling")
     if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         raise InvalidArguments(f"pattern: {pattern!r} leads out of the folder: take one like '*.csv' or '**/*.png'")
+    if pattern.count("**") > MOST_DEEP:
+        raise InvalidArguments(
+            f"pattern: {pattern[:100]!r} has more than {MOST_DEEP} '**', for which folders are gone through over and "
+            "over: one is enough"
+        )
     if goal.exists() and goal.samefile(root):
         raise InvalidArguments("output: is the folder itself: name another one, such as one in it")
     files = sorted(_visible(root, pattern))
@@ -147,9 +155,12 @@ def _files(root: Path, goal: Path, pattern: str) -> list[Path]:
 
 
 def _visible(root: Path, pattern: str) -> Iterator[Path]:
+    real = root.resolve()
     for path in root.glob(pattern):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if not hidden and path.is_file():
+        if (
+            not hidden and path.parent.resolve().is_relative_to(real) and path.is_file()
+        ):  # no link to a folder elsewhere
             yield path
 
 
