@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 
 LONGEST_QUERY = 100_000
 DEEPEST_QUERY = 200
+
+# What is looked for in a statement as JSON, where quotes in texts are escaped.
+_NODE = re.compile(r'"type":"([A-Z_]+)","modifiers":')
+_FUNCTION = re.compile(r'"function_name":"(\w+)"')
+_READING = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
+_RUNNING = frozenset({"query", "json_execute_serialized_sql"})
 
 
 @operation("data.sql")
@@ -89,8 +97,28 @@ def _check(query: str) -> None:
         raise InvalidArguments(f"query: takes a statement that reads, SELECT … or WITH … SELECT …: {error}") from error
     if kind != duckdb.StatementType.SELECT:
         raise InvalidArguments(f"query: takes a statement that reads, SELECT … or WITH … SELECT …, got {kind.name}")
+    _check_parts(query)
     if statements[0].named_parameters:
         raise InvalidArguments("query: has parameters ($1, ?), which nothing fills: write the values out")
+
+
+def _check_parts(query: str) -> None:
+    """Raise where a part of a statement that reads writes (`WITH s AS (COPY …)`), or runs a text, which may.
+
+    DuckDB lets a query write whatever it may read, its own tables' files among them.
+    """
+    import duckdb
+
+    with duck.explained(), contextlib.closing(duckdb.cursor()) as cursor:  # the one that parses, too
+        (tree,) = cursor.execute("SELECT json_serialize_sql($1::VARCHAR)", [query]).fetchall()[0]
+    kinds = set(_NODE.findall(tree))
+    if not kinds or kinds - _READING:
+        found = ", ".join(sorted(kind.partition("_")[0] for kind in kinds - _READING)) or tree
+        raise InvalidArguments(f"query: takes a statement all of whose parts read, got {found} in it")
+    if running := _RUNNING & set(map(str.lower, _FUNCTION.findall(tree))):
+        raise InvalidArguments(
+            f"query: calls {', '.join(sorted(running))}, which runs SQL that is in a text: write that SQL itself"
+        )
 
 
 def _check_depth(query: str) -> None:
