@@ -27,6 +27,7 @@ from workbench.operations.tabular import (
     note_wider,
     unzipping,
 )
+from workbench.values.refs import size_text
 from workbench.values.unpacking import bomb, most_of
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ BLOCK = 1 << 20
 
 MOST_BAD_ROWS = 100_000
 """Rows that may be left out of one file: more of them are no exceptions."""
+MOST_BAD_TEXT = 64 << 20
+"""Characters that they may have together: they are kept, to be told."""
+_BLANK = b"\r\n\0"  # zeros: in UTF-16
 _TOLD = {
     "cp1252": "cp1252 (with Latin-1) is assumed: the bytes are no UTF-8, and make words of western Europe. Those of "
     "cp1250 or Latin-2 can do so too: if letters look wrong, pass encoding="
@@ -55,6 +59,7 @@ class CsvReader:
         self._schema: Any = None  # of the first reading
         self._settled = False
         self._left_out: list[Any] = []
+        self._check_beginning()
         self._encoding = options.encoding or self._told_encoding()
         self._delimiter = options.delimiter or self._told_delimiter()
         self._names = self._header()
@@ -135,7 +140,7 @@ class CsvReader:
         import pyarrow.csv as pacsv
 
         convert = self._convert_options(types, nulls, quoted)
-        self._left_out = []
+        self._left_out, self._left_text = [], 0
         read = pacsv.ReadOptions(block_size=BLOCK, encoding=self._encoding)
         parse = pacsv.ParseOptions(
             delimiter=self._delimiter,
@@ -170,7 +175,11 @@ class CsvReader:
 
     def _leave_out(self, row: Any) -> str:
         self._left_out.append(row)
-        return "skip" if len(self._left_out) <= MOST_BAD_ROWS else "error"
+        self._left_text += len(row.text)
+        return "error" if self._left_too_many() else "skip"
+
+    def _left_too_many(self) -> bool:
+        return len(self._left_out) > MOST_BAD_ROWS or self._left_text > MOST_BAD_TEXT
 
     def _batches(self, reader: Any) -> Iterator[Any]:
         import pyarrow as pa
@@ -184,10 +193,13 @@ class CsvReader:
                 return
             except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
                 self._explain(error)
-            read += batch.nbytes // 4  # of text at least: a number of eight bytes was two characters, with its comma
             if read > most:
                 raise bomb(self._source.name, int(most))
-            yield batch
+            read += (
+                BLOCK  # of text: a block makes one batch, if it is of blank lines, too; only the last one is shorter
+            )
+            if batch.num_rows:
+                yield batch
 
     def _explain(self, error: Exception) -> None:
         """Raise what an error of Arrow's means here."""
@@ -201,10 +213,11 @@ class CsvReader:
             if not self._settled and self._names[position] not in self._options.column_types:
                 raise Contradicted(self._names[position]) from error
             raise self._bad_value(position, type_, value) from error
-        if len(self._left_out) > MOST_BAD_ROWS:
+        if self._left_too_many():
             raise InputError(
-                f"{self._source.name}: more than {MOST_BAD_ROWS:,} rows have another number of fields than the header. "
-                "Give the right separator with delimiter=, or get the file again"
+                f"{self._source.name}: more than {MOST_BAD_ROWS:,} rows (or {size_text(MOST_BAD_TEXT)} of them) have "
+                "another number of fields than the header. Give the right separator with delimiter=, or get the file "
+                "again"
             ) from error
         if found := re.search(r"Expected (\d+) columns, got (\d+)", text):
             raise self._bad_row(int(found[1]), int(found[2])) from error
@@ -234,10 +247,29 @@ class CsvReader:
             "such rows out: on_bad_rows='skip'"
         )
 
+    def _check_beginning(self) -> None:
+        """Refuse blank lines in front of the header or the first row that Arrow would never see the end of."""
+        with unzipping(self._source), self._source.open() as file:
+            rest = file.read(csvtext.SAMPLE).lstrip(_BLANK)
+            if not rest and file.read(1):
+                raise InputError(
+                    f"{self._source.name} begins with {csvtext.SAMPLE:,} bytes of blank lines or more, and no header. "
+                    "Remove them, or get the file again"
+                )
+            if (
+                self._source.zipped is not None
+            ):  # it may be a bomb: whoever reads it counts, and Arrow can't be asked to
+                rest = rest[rest.find(b"\n") :].lstrip(_BLANK)
+                while not rest and (part := file.read(csvtext.SAMPLE)):
+                    rest = part.lstrip(_BLANK)
+
     def _header(self) -> list[str]:
         header = next((row for _, row in self._rows()), None)
         if header is None:
-            raise InputError(f"{self._source.name} is empty: there is no header to name the columns. Write it again")
+            raise InputError(
+                f"{self._source.name} is empty: there is no header to name the columns, or a name in it is longer than "
+                f"{csv.field_size_limit():,} characters. Write it again"
+            )
         return header
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
