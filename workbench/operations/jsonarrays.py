@@ -14,6 +14,7 @@ LONGEST_RECORD = 64 << 20
 
 _TRIES = 4  # of ends of records, from the end of a block, before it is read sign by sign
 _END = re.compile(rb"\}\s*,")
+_REST = re.compile(rb"\s*+\Z")
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{}]', re.DOTALL)
 
 
@@ -38,14 +39,14 @@ def blocks(file: BinaryIO, source: Source, size: int) -> Iterator[tuple[int, byt
             f"{source.name} is no array of records, [{{…}}, {{…}}]"
             + (": one record a line is JSON Lines, whose files end in .jsonl. Rename it" if text[:1] == b"{" else "")
         )
-    text, number = text[1:], 1
+    text, number, scan = text[1:], 1, _Scan()
     while more := file.read(size):
-        text += more
-        ready, end = _whole_records(text, source, number)
+        fresh, text = len(text), text + more
+        ready, end = _whole_records(text, fresh, scan, source, number)
         if ready:
             yield number, b"\n".join(ready) + b"\n"
             number += len(ready)
-            text = text[end:]
+            text, scan = text[end:], _Scan()
         elif len(text) > LONGEST_RECORD:
             raise InputError(f"{source.name}, record {number}: it has no end within {LONGEST_RECORD >> 20} MiB")
     rest = text.rstrip()
@@ -55,36 +56,49 @@ def blocks(file: BinaryIO, source: Source, size: int) -> Iterator[tuple[int, byt
         yield number, b"\n".join(records) + b"\n"
 
 
-def _whole_records(text: bytes, source: Source, number: int) -> tuple[list[bytes], int]:
-    """Return the records that end in the text, and where what follows them begins."""
+class _Scan:
+    """How far a text without the end of a record was looked through: what is read again and again takes forever."""
+
+    def __init__(self) -> None:
+        self.place = 0
+        self.depth = 0  # of brackets, there
+
+    def end(self, text: bytes) -> int:
+        """Return where what follows the last whole record begins; 0 where there is none."""
+        end = 0
+        for token in _TOKEN.finditer(text, self.place):
+            self.place = token.end()
+            match token[0]:
+                case b"{" | b"[":
+                    self.depth += 1
+                case b"}" | b"]":
+                    self.depth -= 1
+                    if self.depth == 0:
+                        if found := _END.match(text, token.start()):
+                            end = found.end()
+                        elif _REST.match(text, token.end()):  # its comma may be in the next block
+                            self.place, self.depth = token.start(), 1
+                            break
+                case b'"':  # text that goes on in the next block
+                    self.place = token.start()
+                    break
+        return end
+
+
+def _whole_records(text: bytes, fresh: int, scan: _Scan, source: Source, number: int) -> tuple[list[bytes], int]:
+    """Return the records that end in a text, which is new from `fresh` on, and where what follows them begins."""
     end = len(text)
     for _ in range(_TRIES):
-        while (end := text.rfind(b"}", 0, end)) >= 0:
+        while (end := text.rfind(b"}", fresh, end)) >= 0:
             if found := _END.match(text, end):
                 break
         if end < 0:
-            return [], 0
+            break
         # Only where a record ends do brackets and quotes before it match.
         if (records := _records(text[: end + 1], source, number)) is not None:
             return records, found.end()  # type: ignore[union-attr]
-    return _scanned(text, source, number)
-
-
-def _scanned(text: bytes, source: Source, number: int) -> tuple[list[bytes], int]:
-    depth = end = 0
-    for token in _TOKEN.finditer(text):
-        match token[0]:
-            case b"{" | b"[":
-                depth += 1
-            case b"}" | b"]":
-                depth -= 1
-                if depth == 0 and (found := _END.match(text, token.start())):
-                    end = found.end()
-            case b'"':  # text that goes on in the next block
-                break
-    if not end:
-        return [], 0
-    return _records(text[: end - 1], source, number, last=True) or [], end
+    end = scan.end(text)
+    return (_records(text[: end - 1], source, number, last=True) or [], end) if end else ([], 0)
 
 
 def _records(text: bytes, source: Source, number: int, *, last: bool = False) -> list[bytes] | None:

@@ -278,7 +278,8 @@ def _depth(line: bytes) -> int:
     return max(itertools.accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
 
 
-_KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:', re.DOTALL)
+# A text, also one without an end, which would otherwise be looked for again from each quote in it; then its colon.
+_KEY = re.compile(rb'"((?:[^"\\]|\\.)*+)(?:"\s*+(:)?|\\?\Z)', re.DOTALL)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
@@ -298,7 +299,7 @@ def check_json_lines(file: BinaryIO, name: str) -> int:
         size += len(part)
         rows += part.count(b"\n")
         cells += part.count(b",") + part.count(b":") + part.count(b"\n")
-        keys.update(_KEY.findall(part))
+        keys.update(key for key, colon in _KEY.findall(part) if colon)
         check_columns(len(keys), name)
         longest = max(longest, len(part))
         made = _MADE_OF_BYTE * size + _MADE_OF_CELL * cells + _AHEAD * longest

@@ -26,6 +26,9 @@ _OTHERS = (
     (b"\x1f\x8b", "gzip"),
 )
 
+# What may stand before its root is never tried in another way: comments in a row would take forever.
+_SVG = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|<\?xml[^>]*>|<!--(?:(?!-->).)*+-->|<!DOCTYPE[^>]*>)*+<svg", re.DOTALL)
+
 
 def described(name: str, head: bytes, known: list[str]) -> str:
     """Say why a file isn't opened, and what to do.
@@ -44,7 +47,7 @@ def described(name: str, head: bytes, known: list[str]) -> str:
         what = "HEIC"
     if head[40:44] == b" EMF":
         what = "EMF"
-    if re.match(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s)*<svg", head, re.DOTALL):
+    if _SVG.match(head):
         what = "SVG"
     formats = ", ".join(known)
     match what:
