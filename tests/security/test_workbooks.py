@@ -57,6 +57,44 @@ def test_cells_are_counted_whether_they_say_where_they_stand_or_not(body: bytes,
     assert went.seconds < 10, went
 
 
+ODS = (
+    '<?xml version="1.0"?><office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
+    'xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"><office:body><office:spreadsheet>'
+    '<table:table table:name="S"><table:table-row table:number-rows-repeated="100000">'
+    '<table:table-cell table:number-columns-repeated="1000" office:value-type="float" office:value="1"/>'
+    "</table:table-row></table:table></office:spreadsheet></office:body></office:document-content>"
+)
+
+
+@pytest.mark.parametrize("part", ["content.xml", "Content.XML", "xl/workbook.bin"])
+def test_another_kind_of_workbook_that_is_named_as_one_is_refused(part: str, tmp_path: Path) -> None:
+    """What a file of the store is called tells calamine nothing: it reads whatever it can, and may end the process."""
+    path = tmp_path / "stored"  # as it is called in the store
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr(part, ODS)
+        archive.writestr(
+            "META-INF/manifest.xml",
+            '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>',
+        )
+    went = tried("registry.get('convert.table').function(FileRef(PATH, 'a.xlsx'), 'csv')", PATH=path)
+    assert went.kind == "InputError", went
+    assert went.text.startswith("a.xlsx is a"), went
+    assert "Open it, and save it as .xlsx" in went.text
+
+
+def test_cells_are_counted_in_whichever_part_a_workbook_says_its_sheet_is(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "a.xlsx", (0, 0), (1048575, 16383))
+    moved = tmp_path / "moved.xlsx"
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(moved, "w", zipfile.ZIP_DEFLATED) as other:
+        for member in archive.infolist():
+            data = archive.read(member).replace(b"worksheets/sheet1.xml", b"elsewhere/s.dat")
+            other.writestr(member.filename.replace("worksheets/sheet1.xml", "elsewhere/s.dat"), data)
+    went = tried("registry.get('convert.table').function(FileRef(PATH, 'a.xlsx'), 'csv')", PATH=moved)
+    assert went.kind == "InputTooLarge", went
+    assert "the sheet in xl/elsewhere/s.dat, whose last cell is in row 1,048,576" in went.text
+
+
 def test_a_part_that_unpacks_to_gigabytes_is_refused_by_what_the_archive_says(tmp_path: Path) -> None:
     path = tmp_path / "a.xlsx"
     with (
@@ -95,6 +133,15 @@ def test_tags_that_never_end_take_time_in_proportion_to_their_length(piece: byte
         CHECK, PATH=with_sheet(tmp_path / "a.xlsx", piece * (3_000_000 // len(piece)) + b"<c " + b'a="" ' * 500_000)
     )
     assert went.seconds < 8, went
+
+
+def test_a_list_of_formulas_over_all_sheets_is_no_sheet(tmp_path: Path) -> None:
+    """One may have many rows, and another one many columns."""
+    path = workbook(tmp_path / "a.xlsx", (0, 0))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/calcChain.xml", "<calcChain><c r='A1048576' i='1'/><c r='XFD1' i='2'/></calcChain>")
+    went = tried(CHECK, PATH=path)
+    assert went.how == "returned", went
 
 
 def test_an_ordinary_workbook_passes(tmp_path: Path) -> None:

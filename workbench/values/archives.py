@@ -20,7 +20,8 @@ CELL = 64
 """Bytes of memory that a cell of the rectangle takes, twice over while it is read."""
 _CHUNK = 1 << 20
 _LOCAL = 30  # bytes of a member's header in front of its name
-_SHEET = re.compile(r"(?i)^/?xl/worksheets/[^/]+\.xml$")
+# What calamine would take it for, whatever its name: cells are repeated there by a number, or written in bytes.
+_OTHERS = {"content.xml": "an OpenDocument spreadsheet", "xl/workbook.bin": "a binary workbook (.xlsb)"}
 # The opening tag of a row or cell, with its place where it names one. A tag may hold a ">" in quotes, but no "<".
 _TAG = re.compile(
     rb"""<(?:\w+:)?(row|c)(?=[\s/>])(?:(?:[^<>"'r]|(?<!\s)r|r(?!\s*=)|"[^"<]*"|'[^'<]*')*\sr\s*=\s*["']([A-Za-z]{0,3})([0-9]{1,7}))?"""
@@ -48,6 +49,9 @@ def check_workbook(path: Path, name: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             members = archive.infolist()
+            for member in members:
+                if (kind := _OTHERS.get(member.filename.lower().strip("/"))) is not None:
+                    raise InputError(f"{name} is {kind}, by another name. Open it, and save it as .xlsx")
             if sum(member.file_size for member in members) > room:
                 raise bounds.too_large(name, "what it unpacks to")
             for member in members:
@@ -66,7 +70,7 @@ def _check_member(file: BinaryIO, member: zipfile.ZipInfo, name: str, room: int)
     header = file.read(_LOCAL)
     file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS) if member.compress_type == zipfile.ZIP_DEFLATED else None
-    sheet = _Extent() if _SHEET.match(member.filename) else None
+    extent = _Extent()  # of any part: a workbook says itself which ones are its sheets
     packed, size = member.compress_size, 0
     while packed > 0 and (data := file.read(min(packed, 1 << 16))):
         packed -= len(data)
@@ -79,12 +83,11 @@ def _check_member(file: BinaryIO, member: zipfile.ZipInfo, name: str, room: int)
                     f"{name}: its part {member.filename} is larger than the archive says. Such a file is refused as a "
                     "decompression bomb: save it again in Excel"
                 )
-            if sheet is not None:
-                sheet.feed(part)
-    if sheet is not None and sheet.cells * CELL > room:
+            extent.feed(part)
+    if extent.of_sheet and extent.cells * CELL > room:
         raise bounds.too_large(
             name,
-            f"the sheet in {member.filename}, whose last cell is in row {sheet.rows:,} and column {sheet.columns:,}, "
+            f"the sheet in {member.filename}, whose last cell is in row {extent.rows:,} and column {extent.columns:,}, "
             "with all that lies before it,",
         )
 
@@ -94,6 +97,7 @@ class _Extent:
 
     def __init__(self) -> None:
         self.rows = self.columns = 0
+        self.of_sheet = False  # else its tags mean something else, as in xl/calcChain.xml
         self._row = self._place = 0
         self._rest = b""
 
@@ -105,6 +109,7 @@ class _Extent:
     def feed(self, part: bytes) -> None:
         """Look at the next bytes of the XML; what follows the last `<` is looked at with those after it."""
         text = self._rest + part
+        self.of_sheet = self.of_sheet or b"sheetData" in text
         cut = text.rfind(b"<")
         if cut < 0 or len(text) - cut > _CHUNK:  # no tag is so long
             cut = len(text)
