@@ -46,6 +46,8 @@ def test_rows_are_drawn_as_pandas_does_and_again_the_same(frame: pd.DataFrame, o
         ({"n": 7}, "can't be drawn"),
         ({"n": -1}, "can't be drawn"),
         ({"frac": 1.5}, "can't be drawn"),
+        ({"frac": float("nan")}, "frac takes a number from 0 to"),
+        ({"frac": 1e308}, "frac takes a number from 0 to"),
         ({"weights": "weights"}, "'weight'"),
         ({"weights": "b"}, "numbers are needed"),
         ({"n": 10**12, "replace": True}, "Draw fewer"),

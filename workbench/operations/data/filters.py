@@ -128,11 +128,12 @@ def _holds(data: DataFrame, condition: Condition) -> Any:
 
 
 def _check_fits(column: Series[Any], value: Any, condition: Condition) -> None:
-    """Raise where a number would be held against text: pandas finds them unequal, and so says nothing."""
+    """Raise where a number would be held against text, or one against a list: pandas finds them unequal, no more."""
     from pandas.api.types import is_numeric_dtype, is_string_dtype
 
     text = isinstance(value, str)
-    if value is not None and (is_numeric_dtype(column.dtype) if text else is_string_dtype(column)):
+    other = is_numeric_dtype(column.dtype) if text else is_string_dtype(column)
+    if value is not None and (other or isinstance(value, list | tuple | dict)):
         raise InvalidArguments(
             f"column {condition[0]!r} holds {column.dtype}, which {condition[1]!r} can't compare with {value!r} "
             f"({type(value).__name__})"

@@ -17,6 +17,9 @@ from workbench.values.refs import OutputPath
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+LARGEST_SHARE = 1_000_000_000
+"""Times a table's rows that a sample may have. What that comes to is held against memory."""
+
 
 @operation("data.head")
 def head(
@@ -106,6 +109,8 @@ def sample(
     """
     if n is not None and frac is not None:
         raise InvalidArguments("sample takes either n or frac")
+    if frac is not None and not 0 <= frac <= LARGEST_SHARE:
+        raise InvalidArguments(f"frac takes a number from 0 to {LARGEST_SHARE:,}, got {frac!r}")
     if not 0 <= random_state < 2**32:
         raise InvalidArguments(f"random_state takes a whole number from 0 to {2**32 - 1}, got {random_state}")
     target, data = destination(output, overwrite), Dataset.of(data)
