@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import msgspec
 import pytest
 
 from tests.integration.test_slots import Audience, report_of, start, task
-from tests.security import hostile_tables
+from tests.security import hostile_tables, test_images, test_workbooks
 from tests.support import until
 from workbench.core.messages import Status
 from workbench.core.settings import Settings
+from workbench.values import codecs
+from workbench.values.files import Files
+from workbench.values.refs import FileRef
 from workbench.worker import slots, wire
 from workbench.worker.slots import Slot
 
@@ -127,6 +131,91 @@ def test_hostile_tables_leave_the_slot_that_was_given_them_alive(tmp_path: Path)
     play(tmp_path, scene)
 
 
+def test_whatever_kind_of_hostile_input_a_slot_is_given_it_says_what_is_wrong_and_goes_on(tmp_path: Path) -> None:
+    """One of each kind; the other tests here try each kind in many ways, in processes of their own."""
+
+    async def scene(slot: Slot, audience: Audience) -> None:
+        await until(lambda: audience.ready)
+        pid, root = slot.pid, tmp_path / "root"
+
+        def made(name: str, data: bytes) -> str:
+            (root / name).write_bytes(data)
+            return str(root / name)
+
+        def bomb(name: str) -> str:
+            return made(name, test_images.BOMBS[name][0]())
+
+        table = made("a.csv", b"x,s\n1,a\n")
+        png = test_images.saved("PNG")
+        book = test_workbooks.workbook(root / "a.xlsx", (0, 0), (1048575, 16383))
+        rows = hostile_tables.parquet_of_many_rows(root)
+        cases: list[tuple[str, list[object], str, str]] = [
+            ("image.info", [bomb("bomb.png")], "InputError", "bomb.png has 900 megapixels, and the limit is 200"),
+            ("convert.image", [bomb("slot.png"), "jpeg"], "InputError", "MB of memory decoded, and the slot has"),
+            (
+                "convert.image",
+                [made("many.gif", test_images.gif_of_frames(20_000)), "webp"],
+                "InputError",
+                "10,000 frames",
+            ),
+            (
+                "convert.image",
+                [made("cut.png", png[: len(png) // 2]), "jpeg"],
+                "InputError",
+                "cut.png can't be read as PNG",
+            ),
+            (
+                "image.info",
+                [made("a.eps", test_images.OTHERS["a.eps"][0])],
+                "InputError",
+                "it looks like EPS or PostScript",
+            ),
+            (
+                "image.info",
+                [made("a.png", test_images.OTHERS["a.psd"][0])],
+                "InputError",
+                "it looks like Photoshop (PSD)",
+            ),
+            (
+                "image.info",
+                [made("b.png", test_images.OTHERS["b.svg"][0])],
+                "InputError",
+                "it looks like SVG; export it",
+            ),
+            ("image.info", [made("c.svg", b"<!---->" * 146)], "InputError", "c.svg is not an image that can be read"),
+            (
+                "convert.table",
+                [str(book), "csv"],
+                "InputTooLarge",
+                "whose last cell is in row 1,048,576 and column 16,384",
+            ),
+            (
+                "data.rolling",
+                [str(rows), 10],
+                "InputTooLarge",
+                "rows.parquet: a table of 200,000,000 rows and 1 column",
+            ),
+            ("data.describe", [str(hostile_tables.nested_json(root))], "InputError", "deep.json"),
+            ("convert.table", [str(hostile_tables.unclosed_json(root)), "csv"], "InputError", "open.json"),
+            (
+                "data.sql",
+                ["SELECT * FROM read_text('/etc/passwd')"],
+                "InvalidArguments",
+                "reads the tables it is given",
+            ),
+            ("data.sql", [f"WITH s AS (COPY (SELECT 1) TO '{root}/out') FROM s"], "InvalidArguments", "got COPY in it"),
+            ("data.assign", [table, {"y": "open('/etc/passwd').read()"}], "InvalidArguments", "open"),
+            ("data.filter", [table, [["x", "==", {"a": 1}]]], "InvalidArguments", "can't compare with {'a': 1} (dict)"),
+            ("data.describe", [f"{root}/../secret.csv"], "PathRefused", "lies outside what the worker on"),
+        ]
+        for operation, args, error, words in cases:
+            kind, message, _ = await failure_of(slot, audience, operation, *args)
+            assert (kind, words in message) == (error, True), (operation, args, kind, message)
+            await goes_on(slot, audience, pid)
+
+    play(tmp_path, scene)
+
+
 @pytest.mark.parametrize("text", ["/etc/passwd", "http://169.254.169.254/latest", "simplecache::file:///etc/passwd"])
 def test_a_path_that_a_producer_wrote_by_hand_is_refused_by_the_slot(text: str, tmp_path: Path) -> None:
     async def scene(slot: Slot, audience: Audience) -> None:
@@ -139,6 +228,48 @@ def test_a_path_that_a_producer_wrote_by_hand_is_refused_by_the_slot(text: str, 
             assert kind == "PathRefused"
             assert text in message
             assert str(tmp_path / "root") in message
+
+    play(tmp_path, scene)
+
+
+def test_a_name_that_is_switched_to_and_fro_gives_a_slot_its_own_file_or_an_error_and_never_a_secret(
+    tmp_path: Path,
+) -> None:
+    """The link comes at any moment: as the path is checked, between that and the reading, as it is read."""
+    secret, name = tmp_path / "secret.csv", tmp_path / "root" / "sub" / "a.csv"
+    stop = threading.Event()
+
+    def switch() -> None:
+        while not stop.is_set():
+            for make in (lambda new: new.write_text("x\n1\n"), lambda new: new.symlink_to(secret)):
+                make(tmp_path / "new")
+                (tmp_path / "new").replace(name)
+
+    async def scene(slot: Slot, audience: Audience) -> None:
+        secret.write_text("password\nhunter2\n")
+        name.parent.mkdir()
+        switcher = threading.Thread(target=switch)
+        switcher.start()
+        try:
+            read = refused = 0
+            while read < 10 or refused < 10:
+                for operation, *args in (("convert.table", str(name), "csv"), ("data.describe", str(name))):
+                    report = await report_of(slot, audience, task(operation, *args))
+                    if report.status is Status.SUCCEEDED:
+                        assert report.result is not None
+                        files = Files(str(tmp_path / "store"))
+                        made = codecs.decode(report.result, files)
+                        text = made.read_bytes().decode() if isinstance(made, FileRef) else str(made)
+                        assert "password" not in text
+                        assert "hunter2" not in text
+                        read += 1
+                    else:
+                        assert report.failure is not None
+                        assert report.failure.type in ("PathRefused", "InputNotFound"), report.failure
+                        refused += 1
+        finally:
+            stop.set()
+            switcher.join()
 
     play(tmp_path, scene)
 
