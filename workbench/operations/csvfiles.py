@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from workbench.core.errors import InputError
-from workbench.operations import context, csvtext
+from workbench.operations import context, csvpieces, csvtext
 from workbench.operations.tabular import (
     BadRow,
     Contradicted,
@@ -27,6 +27,7 @@ from workbench.operations.tabular import (
     note_wider,
     unzipping,
 )
+from workbench.values import bounds
 from workbench.values.refs import size_text
 from workbench.values.unpacking import bomb, most_of
 
@@ -137,11 +138,22 @@ class CsvReader:
         self, types: Mapping[str, Any], nulls: tuple[str, ...], quoted: bool
     ) -> Iterator[tuple[Any, Iterator[Any]]]:
         import pyarrow as pa
-        import pyarrow.csv as pacsv
 
         convert = self._convert_options(types, nulls, quoted)
         self._left_out, self._left_text = [], 0
-        read = pacsv.ReadOptions(block_size=BLOCK, encoding=self._encoding)
+        if self._goes_in_pieces(types):
+            yield pa.schema([(name, types[name]) for name in self._names]), self._by_pieces(convert)
+            return
+        with self._streamed(convert) as opened:
+            yield opened
+
+    @contextlib.contextmanager
+    def _streamed(self, convert: Any, start: int = 0) -> Iterator[tuple[Any, Iterator[Any]]]:
+        """Read a block after the other: from the header on, or from the row that begins at `start`."""
+        import pyarrow as pa
+        import pyarrow.csv as pacsv
+
+        read = pacsv.ReadOptions(block_size=BLOCK, encoding=self._encoding, column_names=self._names if start else None)
         parse = pacsv.ParseOptions(
             delimiter=self._delimiter,
             newlines_in_values=True,
@@ -151,16 +163,53 @@ class CsvReader:
         # got the descriptor since then. They share the stream, which closes with the last of them. Nor is it read
         # through Python, which such a thread must not call as the process ends.
         file = pa.input_stream(str(self._source.path), self._source.zipped)
+        if start:
+            file.seek(start)
         try:
             reader = pacsv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert)
         except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
             if "cannot infer number of columns" not in str(error):
                 self._explain(error)
+            types = convert.column_types
             fields = [(name, types.get(name, pa.null())) for name in self._names]  # a header, and not even its end
             yield pa.schema(fields), iter(())
             return
         with reader:
             yield reader.schema, self._batches(reader)
+
+    def _goes_in_pieces(self, types: Mapping[str, Any]) -> bool:
+        return (
+            len(types) == len(self._names)
+            and self._source.zipped is None
+            and self._encoding == "utf8"
+            and self._options.on_bad_rows == "error"
+            and self._source.path.stat().st_size > csvpieces.PIECE
+            and bounds.room() > csvpieces.ROOM
+        )
+
+    def _by_pieces(self, convert: Any) -> Iterator[Any]:
+        """Yield the batches of pieces without quotes, then those of the rest."""
+        import pyarrow as pa
+        import pyarrow.csv as pacsv
+
+        read = pacsv.ReadOptions(block_size=BLOCK, column_names=self._names)
+        parse = pacsv.ParseOptions(delimiter=self._delimiter)
+        with self._source.open() as file:
+            start = csvpieces.skip_header(file)
+            for piece in csvpieces.pieces(file) if start else ():
+                try:
+                    table = pacsv.read_csv(
+                        pa.BufferReader(piece), read_options=read, parse_options=parse, convert_options=convert
+                    )
+                except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+                    self._explain(error)
+                yield from table.to_batches()
+            if start:
+                start = file.tell()
+                if start == file.seek(0, io.SEEK_END):
+                    return
+        with self._streamed(convert, start) as (_, batches):
+            yield from batches
 
     def _convert_options(self, types: Mapping[str, Any], nulls: tuple[str, ...], quoted: bool) -> Any:
         import pyarrow.csv as pacsv
@@ -195,9 +244,7 @@ class CsvReader:
                 self._explain(error)
             if read > most:
                 raise bomb(self._source.name, int(most))
-            read += (
-                BLOCK  # of text: a block makes one batch, if it is of blank lines, too; only the last one is shorter
-            )
+            read += BLOCK  # of text: a block makes one batch, of blank lines as well; only the last one is shorter
             if batch.num_rows:
                 yield batch
 
@@ -256,9 +303,7 @@ class CsvReader:
                     f"{self._source.name} begins with {csvtext.SAMPLE:,} bytes of blank lines or more, and no header. "
                     "Remove them, or get the file again"
                 )
-            if (
-                self._source.zipped is not None
-            ):  # it may be a bomb: whoever reads it counts, and Arrow can't be asked to
+            if self._source.zipped is not None:  # perhaps a bomb: whoever reads it counts, and Arrow can't be asked to
                 rest = rest[rest.find(b"\n") :].lstrip(_BLANK)
                 while not rest and (part := file.read(csvtext.SAMPLE)):
                     rest = part.lstrip(_BLANK)
