@@ -12,6 +12,7 @@ from workbench.core.errors import InvalidArguments
 from workbench.operations.csvfiles import NULLS
 from workbench.operations.tabular import Write, as_text
 
+_IN_NUMBERS = "-+.:eTZ 0123456789"  # delimiters that may occur in what isn't text
 _LARGE = 1 << 28
 """Bytes of a batch from which its lines may need more than the 2 GiB that one array of text holds."""
 
@@ -31,26 +32,55 @@ def csv_writer(path: Path, schema: Any, compression: str, delimiter: str) -> Ite
             raise InvalidArguments(f"to: the column {field.name!r} holds {type_}, which CSV can't. Convert to parquet")
     with pa.output_stream(str(path), compression=None if compression == "none" else compression) as file:
         names = pa.array([str(name) for name in schema.names])
-        header = delimiter.join(_quoted(names, delimiter).to_pylist()) if len(names) else ""
+        header = delimiter.join(_quoted(names, _needing(names, delimiter)).to_pylist()) if len(names) else ""
         file.write(f"{header}\n".encode())
-        yield lambda batch: file.write(_lines(batch, delimiter))
+        yield lambda batch: _write(batch, file, delimiter)
 
 
-def _lines(batch: Any, delimiter: str) -> Any:
-    """Return a batch as text: one buffer, made without a Python object for each row."""
+def _write(batch: Any, file: Any, delimiter: str) -> None:
+    """Write a batch without making a Python object of each row."""
+    import pyarrow as pa
+    import pyarrow.csv as pacsv
+
+    if not batch.num_rows:
+        return
+    cells = [column if _is_plain(column.type) else as_text(column) for column in batch.columns]
+    needing = [
+        _needing(cell, delimiter, may_look_null=_is_text(column.type))
+        for cell, column in zip(cells, batch.columns, strict=True)
+    ]
+    if len(cells) > 1 and not any(mask is not None for mask in needing):
+        options = pacsv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none")
+        pacsv.write_csv(pa.RecordBatch.from_arrays(cells, names=batch.schema.names), file, options)
+    else:
+        cells = [_quoted(as_text(cell), mask) for cell, mask in zip(cells, needing, strict=True)]
+        file.write(_joined(cells, delimiter, large=batch.nbytes > _LARGE))
+
+
+def _joined(cells: list[Any], delimiter: str, *, large: bool) -> Any:
+    """Return columns of text as the lines of a CSV, in one buffer."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not batch.num_rows:
-        return b""
-    cells = [_quoted(as_text(column), delimiter, _is_text(column.type)) for column in batch.columns]
     missing = "NA" if len(cells) == 1 else ""  # a single empty cell would be a blank line, which readers skip
     end = {"null_handling": "replace", "null_replacement": missing}
-    kind = pa.large_string() if batch.nbytes > _LARGE else pa.string()
-    cells = [cell.cast(kind) for cell in cells]
+    cells = [cell.cast(pa.large_string() if large else pa.string()) for cell in cells]
     cells[-1] = pc.binary_join_element_wise(cells[-1], "\n", "", **end)
     lines = pc.binary_join_element_wise(*cells, delimiter, **end) if len(cells) > 1 else cells[0]
     return lines.buffers()[2]  # fresh from a kernel, so that it holds these lines and nothing else
+
+
+def _is_plain(type_: Any) -> bool:
+    """Tell whether Arrow's own writer writes values of a type as `as_text` does."""
+    import pyarrow as pa
+
+    return bool(
+        pa.types.is_integer(type_)
+        or pa.types.is_boolean(type_)
+        or pa.types.is_string(type_)
+        or pa.types.is_date(type_)
+        or (pa.types.is_timestamp(type_) and type_.tz is None)
+    )
 
 
 def _is_text(type_: Any) -> bool:
@@ -64,24 +94,37 @@ def _is_text(type_: Any) -> bool:
     )
 
 
-def _quoted(text: Any, delimiter: str, may_look_null: bool = True) -> Any:
+def _needing(cell: Any, delimiter: str, *, may_look_null: bool = True) -> Any:
+    """Return where a column's values need quotes, as an array of truth values; None where none does."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not may_look_null and delimiter not in "-+.:eTZ 0123456789":
-        return text
-    if not pa.types.is_large_string(text.type):
-        text = text.cast(pa.string())
-    needs = None
+    if not may_look_null and delimiter not in _IN_NUMBERS:
+        return None
+    text = _text(cell)
+    needs = pc.is_in(text, pa.array(NULLS, text.type)) if may_look_null else None
     if _holds_any(text, f'{delimiter}"\r\n '):
-        needs = pc.match_substring_regex(text, f'[{re.escape(delimiter)}"\r\n]|^ | $')
-    if may_look_null:
-        like_null = pc.is_in(text, pa.array(NULLS, text.type))
-        needs = like_null if needs is None else pc.or_(needs, like_null)
-    if needs is None or not pc.any(needs).as_py():
+        signs = pc.match_substring_regex(text, f'[{re.escape(delimiter)}"\r\n]|^ | $')
+        needs = signs if needs is None else pc.or_(needs, signs)
+    return needs if needs is not None and pc.any(needs).as_py() else None
+
+
+def _quoted(cell: Any, needs: Any) -> Any:
+    """Return a column as text, in quotes where it needs them."""
+    import pyarrow.compute as pc
+
+    text = _text(cell)
+    if needs is None:
         return text
     quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
     return pc.if_else(needs, quoted, text)
+
+
+def _text(cell: Any) -> Any:
+    import pyarrow as pa
+
+    kept = pa.types.is_string(cell.type) or pa.types.is_large_string(cell.type)
+    return cell if kept else as_text(cell).cast(pa.string())
 
 
 def _holds_any(text: Any, characters: str) -> bool:
