@@ -202,6 +202,8 @@ def _line_of_row(block: bytes, line: int, row: int) -> int:
 
 def _blocks(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
     """Yield blocks of whole lines, with the number of the first one."""
+    import numpy as np
+
     line = 1
     while block := file.read(size):
         block += file.readline()
@@ -209,7 +211,7 @@ def _blocks(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
             block = block.removeprefix(b"\xef\xbb\xbf")
         if not block.isspace():
             yield line, block
-        line += block.count(b"\n")
+        line += int(np.count_nonzero(np.frombuffer(block, np.uint8) == ord("\n")))  # faster than the bytes' own count
 
 
 def _untimed(type_: Any) -> Any:

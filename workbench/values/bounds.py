@@ -268,9 +268,21 @@ def check_depth(lines: bytes, name: str) -> None:
     InputError
         If one goes deeper than `DEPTH`.
     """
+    if _brackets_within(lines) < DEPTH:
+        return
     for line in lines.split(b"\n"):  # at nothing else: a carriage return may stand between two brackets
         if len(line) > DEPTH and line.count(b"[") + line.count(b"{") > DEPTH and _depth(line) > DEPTH:
             raise nested(name)
+
+
+def _brackets_within(lines: bytes) -> int:
+    """Return how many opening brackets there are besides those that a line begins with: none, in flat records."""
+    import numpy as np
+
+    signs = np.frombuffer(lines, np.uint8)
+    opening = (signs | 0x20) == ord("{")  # [ and {
+    first = np.count_nonzero(opening[1:] & (signs[:-1] == ord("\n"))) + np.count_nonzero(opening[:1])
+    return int(np.count_nonzero(opening) - first)
 
 
 def _depth(line: bytes) -> int:
