@@ -20,6 +20,7 @@ import xlsxwriter
 from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context, jsonarrays, jsonlines, workbooks
 from workbench.operations.convert import table
+from workbench.operations.tabular import as_text
 from workbench.values.refs import FileRef
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "feather", "arrow", "orc", "xlsx")
@@ -306,3 +307,12 @@ def test_what_is_nested_too_deeply_far_down_the_file_is_refused_as_well(
     text = "\n".join(rows) if name == "a.jsonl" else f"[{','.join(rows)}]"
     with pytest.raises(InputError, match="nested"):
         table(write(tmp_path, name, text), "parquet")
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Prague", "+05:30"])
+def test_times_with_a_zone_are_written_as_arrow_writes_utc(unit: str, zone: str) -> None:
+    moments = [0, -1, 1, 1_375_315_508, None, -62_135_596_800]  # the last one in seconds: the year 1
+    column = pa.array(moments, pa.timestamp(unit, zone))
+    expected = column.cast(pa.timestamp(unit, "UTC")).cast(pa.string())
+    assert as_text(column).equals(expected)
