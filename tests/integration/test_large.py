@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slow
 GIGABYTE = 10**9
 SIZE = int(os.environ.get("WORKBENCH_LARGE_SIZE", 3 * GIGABYTE))
 PATIENCE = 1500.0
+MOST = {"data.sort": 0.8}
+"""The part of its slot's memory that an operation may take at most, where that is less than all."""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def done(client: wb.Client, operation: str, *args: object, **kwargs: object) -> 
     assert status.attempt == 1
     peak = status.peak_memory or 0
     print(f"{operation}: {seconds:.0f} s, at most {peak / 1e6:,.0f} MB; {status.notes}", flush=True)
-    assert peak < GIGABYTE
+    assert peak < GIGABYTE * MOST.get(operation, 1)
     return result
 
 

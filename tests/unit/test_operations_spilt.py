@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from workbench.core.errors import InputTooLarge
 from workbench.operations import context
-from workbench.operations.data import duck, joins, rows, shapes, statistics
+from workbench.operations.data import duck, groups, joins, results, rows, shapes, statistics
 
 ROWS = 1_000_000
 MEMORY = 48 * 1024**2
@@ -36,7 +37,7 @@ def path(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> str:
 def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[context.Attempt]:
     """An attempt with next to no memory, whose results come back as frames all the same."""
     monkeypatch.setattr(duck, "LEAST_MEMORY", MEMORY)
-    monkeypatch.setattr(duck, "RESULT_SHARE", 1e3)
+    monkeypatch.setattr(results, "RESULT_SHARE", 1e3)
     attempt = context.Attempt(memory_limit=1_000_000)
     with context.attempt(tmp_path / "scratch", None, attempt):
         yield attempt
@@ -63,3 +64,19 @@ def test_pivot_tables(frame: pd.DataFrame, path: str, attempt: context.Attempt, 
     monkeypatch.setattr("workbench.operations.data.columns.CELL", 0.01)  # the result may be as large as it is
     found = shapes.pivot_table(str(Path(path).with_name("few.parquet")), "x", "t", "c", "sum")
     assert_frame_equal(found, few.pivot_table("x", "t", "c", "sum"))
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda path: groups.groupby(path, "k", {"x": "sum"}),
+        lambda path: groups.value_counts(path, "t"),
+        lambda path: shapes.pivot_table(path, "x", "k", "t", "sum"),
+    ],
+)
+def test_more_groups_than_fit_in_memory_are_refused_with_the_cure(
+    work, path: str, attempt: context.Attempt, monkeypatch
+):
+    monkeypatch.setattr(results, "RESULT_SHARE", 1)
+    with pytest.raises(InputTooLarge, match=r"the groups take up more than .*1.*MB.*fewer distinct.*data\.sql"):
+        work(path)

@@ -14,7 +14,8 @@ from workbench.operations.tabular import Source, Typed, Write, as_text, check_na
 
 BATCH_ROWS = 64 * 1024
 GROUP_ROWS = 1024 * 1024  # of a Parquet row group: pyarrow's own default …
-GROUP_BYTES = 64 * 1024 * 1024  # … or this much in memory, so that wide tables stay bounded
+GROUP_BYTES = 64 * 1024 * 1024  # … or this much in memory, so that wide tables stay bounded …
+GROUP_SHARE = 1 / 32  # … or this part of the slot's: what is written takes as much again
 
 
 class ParquetReader(Typed):
@@ -120,6 +121,8 @@ def parquet_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    limit = context.memory_limit()
+    most = GROUP_BYTES if limit is None else min(GROUP_BYTES, int(limit * GROUP_SHARE))
     gathered: list[Any] = []
     rows = size = 0
     with pq.ParquetWriter(path, schema, compression=compression) as writer:
@@ -136,7 +139,7 @@ def parquet_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]
             nonlocal rows, size
             gathered.append(batch)
             rows, size = rows + batch.num_rows, size + batch.nbytes
-            if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+            if rows >= GROUP_ROWS or size >= most:
                 flush()
 
         yield write

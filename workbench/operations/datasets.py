@@ -7,16 +7,15 @@ missing, a number or text whichever engine works on it.
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.core.errors import InputError, InputTooLarge, InvalidArguments
-from workbench.operations import context, formats, reading, tabular
+from workbench.core.errors import InputTooLarge, InvalidArguments
+from workbench.operations import context, datasetfiles, reading, tabular
 from workbench.operations.columnar import parquet_writer
-from workbench.operations.tabular import Options, Reader, Source
+from workbench.operations.tabular import Reader, Source
 from workbench.values import arguments, bounds
 from workbench.values.files import Files
 from workbench.values.refs import FileRef, size_text
@@ -31,11 +30,6 @@ DEFAULT_LIMIT = 4 * 1024**3
 FRAME_SHARE = 1 / 3
 """Of that memory a table may take up as a DataFrame: working on it takes as much again, and often twice."""
 BATCH_ROWS = 64 * 1024
-
-# Bytes in memory for each byte of a file: a digit or two become eight bytes, and zipped text is ten times as long.
-_GROWTH = {"csv": 4, "tsv": 4, "jsonl": 3, "json": 3, "feather": 3, "arrow": 3}
-_GROWTH_ELSE, _GROWTH_ZIPPED = 6, 10
-_TEXT_BYTES = 24  # of a string in memory at least, with its length and place
 
 
 class Dataset:
@@ -112,7 +106,7 @@ class Dataset:
         """Bytes it takes up as a DataFrame: known of a frame, estimated of files."""
         if self._frame is not None:
             return int(self._frame.memory_usage(deep=False).sum())
-        return sum(map(_estimated, self.sources))
+        return sum(map(datasetfiles.size_of, self.sources))
 
     @property
     def fits(self) -> bool:
@@ -175,7 +169,7 @@ class Dataset:
     def settle(self) -> None:
         """Look at every row of files that are text, for types that fit them all."""
         if self._files:
-            self._readers = [_settled(source) for source in self.sources]
+            self._readers = [datasetfiles.settled_reader(source) for source in self.sources]
         self._schema = None
 
     def parquet(self, directory: Path) -> list[Path]:
@@ -230,7 +224,7 @@ class Dataset:
 
     def _opened(self) -> list[Reader]:
         if self._readers is None:
-            self._readers = [_reader(source) for source in self.sources]
+            self._readers = [datasetfiles.reader_of(source) for source in self.sources]
         return self._readers
 
     def _schemas(self) -> list[Any]:
@@ -241,8 +235,8 @@ class Dataset:
         return found
 
     def _joint(self) -> Any:
-        schemas = [_pandass(schema, source) for source, schema in zip(self.sources, self._schemas(), strict=True)]
-        return reading.joint_schema(list(zip(self.sources, schemas, strict=True)))
+        read = zip(self.sources, self._schemas(), strict=True)
+        return reading.joint_schema([(source, datasetfiles.schema_of(source, schema)) for source, schema in read])
 
 
 def from_wire(kind: str, value: object, files: Files) -> object:
@@ -257,7 +251,7 @@ def limit() -> int:
 
 
 def too_large(engine: str, *data: Dataset, stream: bool = False) -> bool:
-    """Choose the engine and note it: whether any of these doesn't fit, so that pandas can't do it.
+    """Choose the engine and note it: whether these don't fit, each or all together, so that pandas can't do it.
 
     Parameters
     ----------
@@ -268,7 +262,7 @@ def too_large(engine: str, *data: Dataset, stream: bool = False) -> bool:
     stream
         Whether it is to be that engine in any case.
     """
-    large = not all(each.fits for each in data)
+    large = sum(each.size for each in data if not each.in_memory) > limit() * FRAME_SHARE
     _note(engine if large or stream else "pandas", *data)
     return large or stream
 
@@ -320,74 +314,3 @@ def retyped(work: Callable[[], R], *data: Dataset) -> R:
         for each in data:
             each.settle()
         return work()
-
-
-# --- readers ----------------------------------------------------------------------------------------
-
-
-def _reader(source: Source, types: Mapping[str, Any] | None = None) -> Reader:
-    if not source.delimited:
-        return formats.reader_of(source, Options())
-    reader = formats.reader_of(source, Options(column_types=types or {}))
-    if types is None:
-        with reader.open() as (schema, _):
-            times = _times(schema)
-        return _reader(source, times) if times else reader
-    return reader
-
-
-def _settled(source: Source) -> Reader:
-    reader = _reader(source)
-    reader.settle()
-    if source.delimited:
-        with reader.open() as (schema, _):
-            found = {field.name: field.type for field in schema} | _times(schema)
-        return _reader(source, found)
-    return reader
-
-
-def _times(schema: Any) -> dict[str, Any]:
-    """Return the columns that hold times, as text: that is what `pandas.read_csv` takes them for."""
-    import pyarrow as pa
-
-    return {field.name: pa.string() for field in schema if pa.types.is_temporal(field.type)}
-
-
-def _pandass(schema: Any, source: Source) -> Any:
-    """Return a schema in which columns without any value are floats, as pandas has them where a file is text."""
-    import pyarrow as pa
-
-    for position, field in enumerate(schema):
-        if source.delimited and pa.types.is_null(field.type):
-            schema = schema.set(position, field.with_type(pa.float64()))
-    return schema
-
-
-def _estimated(source: Source) -> int:
-    """Return about how many bytes a file takes up as a DataFrame."""
-    if source.format == "parquet":
-        return _parquet_size(source)
-    size = source.path.stat().st_size
-    return size * _GROWTH.get(source.format, _GROWTH_ELSE) * (_GROWTH_ZIPPED if source.zipped else 1)
-
-
-def _parquet_size(source: Source) -> int:
-    """Return the bytes of a Parquet file's columns in memory: dictionaries make the file itself far smaller."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(source.path) as file:
-            metadata, schema = file.metadata, file.schema
-            written = [0] * metadata.num_columns
-            for group, column in itertools.product(range(metadata.num_row_groups), range(metadata.num_columns)):
-                written[column] += metadata.row_group(group).column(column).total_uncompressed_size
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{source.name}: {error}. The file is damaged, or not what its name says: get it again") from (
-            error
-        )
-    fixed = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 8}
-    return sum(
-        max(written[column], metadata.num_rows * fixed.get(schema.column(column).physical_type, _TEXT_BYTES))
-        for column in range(metadata.num_columns)
-    )

@@ -9,7 +9,7 @@ from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
 from workbench.operations.data import expressions, large
 from workbench.operations.data.columns import distinct, known, new_name, numeric, refusing, shown
-from workbench.operations.data.duck import destination
+from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
 from workbench.values.refs import OutputPath

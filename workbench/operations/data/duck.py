@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.errors import InputError, InvalidArguments, StoreError
+from workbench.core.errors import InputError, InputTooLarge, InvalidArguments, StoreError
 from workbench.operations import context, datasets
-from workbench.operations.columnar import parquet_writer
-from workbench.operations.context import Output, Overwrite
-from workbench.operations.data import spill
+from workbench.operations.data import results, spill
 from workbench.operations.datasets import Dataset
+from workbench.values.refs import size_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 MEMORY_SHARE = 0.25
 """Of the slot's memory DuckDB may take for its buffers; beyond it, it writes to disk. In all it takes twice as much."""
 LEAST_MEMORY = 64 * 1024**2
-RESULT_SHARE = 1 / 8
-"""Of that memory a result may take up to come back as a DataFrame; a larger one becomes a file."""
 THREADS = 2
 """Each one has buffers of its own, which the limit on memory doesn't count."""
 LONGEST_PADDED = 100_000_000
@@ -107,97 +104,31 @@ def run(connection: Any, query: str) -> list[tuple[Any, ...]]:
 
 
 def fetch(connection: Any, query: str) -> DataFrame:
-    """Return what a query gives as a DataFrame."""
-    import pyarrow as pa
+    """Return what a query gives as a DataFrame, which is made of it once all of it has come.
 
-    with explained():
-        table: pa.Table = connection.sql(query).to_arrow_table()
-        frame: DataFrame = table.to_pandas()
-        return frame
-
-
-def destination(output: str | None, overwrite: Overwrite) -> Output:
-    """Return where a result goes, if it may: what would be refused when it is written is refused before the work."""
-    target = Output(output, overwrite)
-    context.check_output(target)
-    return target
-
-
-def collect(
-    found: Iterable[Any], schema: Any, name: str, output: Output, labels: str | None = None
-) -> DataFrame | Path:
-    """Return rows as a DataFrame if they fit in memory; as a Parquet file if they don't, or a file was asked for.
-
-    Where a row contradicts the types that a text file's first ones suggested, it can be called again.
-
-    Parameters
-    ----------
-    found
-        Record batches.
-    schema
-        What their columns are to be, in order.
-    name
-        The file's name where none is asked for.
-    output
-        Where they go.
-    labels
-        A further column of the batches, which becomes the frame's index. A file has none.
+    Raises
+    ------
+    InputTooLarge
+        If that takes more memory than a result may: the query is ended as soon as it does.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    most = int(datasets.limit() * results.RESULT_SHARE)
+    parts: list[pa.RecordBatch] = []
     size = 0
-
-    def write(part: Path, numbers: Path) -> None:
-        nonlocal size
-        with contextlib.ExitStack() as stack:
-            put = stack.enter_context(parquet_writer(part, schema, "snappy"))
-            number = None
-            if labels is not None:
-                number = stack.enter_context(parquet_writer(numbers, pa.schema([(labels, pa.int64())]), "snappy"))
-            for batch in found:
-                size += batch.nbytes
-                put(restored(batch.select(range(len(schema))), schema))
-                if number is not None:
-                    number(batch.select([labels]))
-
-    with spill.place() as directory:
-        numbers = directory / "numbers.parquet"
-        if output.path is not None:
-            return context.write_file(name, output, lambda part: write(part, numbers))
-        # On disk in any case: while DuckDB is at work, memory is its own.
-        place = directory / name
-        write(place, numbers)
-        if size > datasets.limit() * RESULT_SHARE:
-            context.note("result", "a Parquet file: as a DataFrame it would be too large for the slot's memory")
-            return context.write_file(name, Output(), lambda part: os.replace(place, part))  # noqa: PTH105 - returns None
-        frame: DataFrame = pq.read_table(place).cast(schema).to_pandas()
-        if labels is not None:
-            frame.index = pq.read_table(numbers).column(0).to_pandas().rename(None).array
+    with explained(), contextlib.closing(connection.cursor()) as cursor:
+        reader = cursor.sql(query).to_arrow_reader(datasets.BATCH_ROWS)
+        for batch in reader:
+            parts.append(batch)
+            size += batch.nbytes
+            if size > most:
+                raise InputTooLarge(
+                    f"the groups take up more than the {size_text(most)} that a result may have in memory, of "
+                    f"{size_text(datasets.limit())} for the task: choose columns with fewer distinct values, write the "
+                    "groups into a file (data.sql with output), or give the worker a higher --memory-limit"
+                )
+        frame: DataFrame = pa.Table.from_batches(parts, reader.schema).to_pandas()
         return frame
-
-
-def handed(frame: DataFrame, name: str, output: Output) -> DataFrame | Path:
-    """Return what pandas has made, or write it into the file that was asked for."""
-    if output.path is None:
-        return frame
-    made = Dataset.of(frame)
-    return collect(made.batches(), made.schema, name, output)
-
-
-def restored(batch: Any, schema: Any) -> Any:
-    """Return a batch with the names and types of a schema, where DuckDB has some of its own."""
-    import pyarrow as pa
-
-    arrays = []
-    for array, field in zip(batch.columns, schema, strict=True):
-        if pa.types.is_null(field.type):
-            arrays.append(pa.nulls(len(array)))
-        elif pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(array.type):
-            arrays.append(array.cast(field.type.value_type).dictionary_encode().cast(field.type))
-        else:
-            arrays.append(array.cast(field.type))
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 @contextlib.contextmanager
@@ -246,7 +177,7 @@ def _exhausted(error: Exception) -> StoreError | MemoryError:
 # --- inside -----------------------------------------------------------------------------------------
 
 
-_MMAP_THRESHOLD, _ARENAS = -3, -8  # of mallopt(3)
+_MMAP_THRESHOLD = -3  # of mallopt(3)
 _BLOCK = 128 * 1024  # bytes from which on memory is given back to the system; DuckDB's buffers have twice as many
 _USUAL = 32 * 1024**2  # what glibc raises that to by itself, as blocks are freed
 
@@ -265,7 +196,6 @@ def _frugal() -> Iterator[None]:
         yield
         return
     pool = pa.default_memory_pool()
-    mallopt(_ARENAS, THREADS)
     mallopt(_MMAP_THRESHOLD, _BLOCK)
     pa.set_memory_pool(pa.system_memory_pool())
     try:

@@ -11,7 +11,7 @@ from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
 from workbench.operations.data import large
 from workbench.operations.data.columns import known, known_in
-from workbench.operations.data.duck import destination
+from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
 from workbench.values.refs import OutputPath

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
-from workbench.operations.data import duck, large
+from workbench.operations.data import large, results
 from workbench.operations.data.columns import Columns, distinct, kind, known, numeric, refusing, single
-from workbench.operations.data.duck import destination
+from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, in_memory, too_large
 from workbench.operations.registry import operation
 from workbench.values.refs import OutputPath
@@ -268,4 +268,4 @@ def dropna(
     frame = data.frame()
     if subset is not None:
         options["subset"] = known(frame, subset)
-    return duck.handed(frame.dropna(**options), f"{data.stem}.parquet", target)
+    return results.handed(frame.dropna(**options), f"{data.stem}.parquet", target)

@@ -48,6 +48,8 @@ def groupby(
     ------
     InvalidArguments
         If a column or a function isn't known, or doesn't fit the column's type.
+    InputTooLarge
+        If the groups don't fit in memory.
 
     Examples
     --------

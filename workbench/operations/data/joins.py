@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
-from workbench.operations.data import duck, large_joins
+from workbench.operations.data import large_joins, results
 from workbench.operations.data.columns import Columns, distinct, kind, refusing, room, single
-from workbench.operations.data.duck import destination
+from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, in_memory, too_large
 from workbench.operations.registry import operation
 from workbench.values.refs import OutputPath
@@ -118,7 +118,7 @@ def merge(
         suffixes=suffixes,
         sort=sort,
     )
-    return duck.handed(joined, f"{one.stem}.parquet", target)
+    return results.handed(joined, f"{one.stem}.parquet", target)
 
 
 def _merged(

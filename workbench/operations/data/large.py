@@ -1,7 +1,7 @@
 """Rows of tables larger than memory: filtered as they stream by, sorted by DuckDB.
 
 Each function does what the operation of its name does, and what pandas would: the same rows, types and order. What it
-returns is a DataFrame where that fits in memory, and a Parquet file where it doesn't (`duck.collect`).
+returns is a DataFrame where that fits in memory, and a Parquet file where it doesn't (`results.collect`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context
 from workbench.operations.context import Output
-from workbench.operations.data import duck
+from workbench.operations.data import duck, results
 from workbench.operations.data.large_types import with_missing
 from workbench.operations.datasets import Dataset, retyped
 
@@ -51,7 +51,7 @@ def select(data: Dataset, columns: list[str], output: Output) -> DataFrame | Pat
     import pyarrow as pa
 
     schema = pa.schema([data.schema.field(name) for name in columns])
-    return retyped(lambda: duck.collect(data.batches(columns=columns), schema, f"{data.stem}.parquet", output), data)
+    return retyped(lambda: results.collect(data.batches(columns=columns), schema, f"{data.stem}.parquet", output), data)
 
 
 def rename(data: Dataset, renamed: DataFrame, output: Output) -> DataFrame | Path:
@@ -61,7 +61,7 @@ def rename(data: Dataset, renamed: DataFrame, output: Output) -> DataFrame | Pat
     names = dict(zip(data.blank.columns, renamed.columns, strict=True))
     fields = [field.with_name(names.get(field.name, field.name)) for field in data.schema]
     schema = pa.schema(fields, pa.Schema.from_pandas(renamed).metadata)
-    return retyped(lambda: duck.collect(data.batches(), schema, f"{data.stem}.parquet", output), data)
+    return retyped(lambda: results.collect(data.batches(), schema, f"{data.stem}.parquet", output), data)
 
 
 def dropna(data: Dataset, subset: list[str], least: int, ignore_index: bool, output: Output) -> DataFrame | Path:
@@ -194,7 +194,7 @@ def sort(
     with duck.opened(data=data) as connection:
         found = duck.batches(connection, f"SELECT * FROM data ORDER BY {order}, {duck.ROW}")  # noqa: S608
         labels = None if ignore_index or has_index(data.schema) else duck.ROW
-        return duck.collect(found, data.schema, f"{data.stem}.parquet", output, labels)
+        return results.collect(found, data.schema, f"{data.stem}.parquet", output, labels)
 
 
 def drop_duplicates(
@@ -231,14 +231,14 @@ def _index_of(schema: Any) -> list[str]:
     return [each for each in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(each, str)]
 
 
-def refuse_categories(data: Dataset, columns: Iterable[str]) -> None:
-    """Raise where a categorical column, whose order is that of its categories, would be ordered by its text."""
+def refuse_categories(data: Dataset, columns: Iterable[str], what: str = "ordered") -> None:
+    """Raise where a column is categorical: its categories, and their order, can differ from block to block."""
     import pyarrow as pa
 
     for name in columns:
         if pa.types.is_dictionary(data.schema.field(name).type):
             raise InvalidArguments(
-                f"column {name!r} is categorical, which isn't ordered in a table larger than memory: write it as text "
+                f"column {name!r} is categorical, which isn't {what} in a table larger than memory: write it as text "
                 "(column.astype(str)) first"
             )
 
@@ -260,21 +260,21 @@ def _streamed(
 
     def work() -> DataFrame | Path:
         gaps: set[str] = set()
-        rows = _numbered(_watched(data.batches(), gaps))
-        found = duck.collect(through(rows), data.schema, f"{data.stem}.parquet", output, labels)
-        return found if isinstance(found, Path) else _as_with(found, gaps)
+        rows = numbered(watched(data.batches(), gaps))
+        found = results.collect(through(rows), data.schema, f"{data.stem}.parquet", output, labels)
+        return found if isinstance(found, Path) else with_gaps(found, gaps)
 
     return retyped(work, data)
 
 
-def _watched(batches: Iterator[Any], gaps: set[str]) -> Iterator[Any]:
+def watched(batches: Iterator[Any], gaps: set[str]) -> Iterator[Any]:
     """Pass batches on, and put the names of columns with missing values into `gaps`."""
     for batch in batches:
         gaps.update(field.name for field, column in zip(batch.schema, batch.columns, strict=True) if column.null_count)
         yield batch
 
 
-def _as_with(frame: DataFrame, gaps: set[str]) -> DataFrame:
+def with_gaps(frame: DataFrame, gaps: set[str]) -> DataFrame:
     """Return a frame of some rows with the types that pandas has for all of them, missing ones included."""
     changed = {name: with_missing(dtype) for name, dtype in frame.dtypes.items() if name in gaps}
     return frame.astype({name: dtype for name, dtype in changed.items() if dtype != frame[name].dtype})
@@ -287,7 +287,8 @@ def _missing(column: Any) -> Any:
     return pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
 
 
-def _numbered(batches: Iterator[Any]) -> Iterator[Any]:
+def numbered(batches: Iterator[Any]) -> Iterator[Any]:
+    """Pass batches on with a further column that numbers their rows, from 0."""
     import numpy as np
     import pyarrow as pa
 

@@ -44,7 +44,7 @@ def _typed(series: Series[Any], dtype: Any, interpolation: Interpolation) -> Ser
     """Return quantiles with the column's type where they are values of it, and as floats where they lie between."""
     if interpolation in ("lower", "higher", "nearest") and not series.isna().any():
         return series.astype(dtype)
-    return series.astype("Float64") if hasattr(dtype, "numpy_dtype") else series
+    return series.astype("Float64" if hasattr(dtype, "numpy_dtype") else "float64")
 
 
 def profile(data: Dataset) -> DataFrame:
@@ -154,11 +154,11 @@ class _Values:
         )
         mean, squares, least, greatest = duck.run(self._connection, query)[0]
         spread = math.sqrt(squares / (self.count - 1)) if self.count > 1 else math.nan
-        quartiles = dict(zip(_PERCENTILES, self.quantiles(list(_PERCENTILES.values())), strict=True))
+        quartiles = dict(zip(_PERCENTILES, map(float, self.quantiles(list(_PERCENTILES.values()))), strict=True))
         return {"mean": mean, "std": spread, "min": float(least), **quartiles, "max": float(greatest)}
 
-    def quantiles(self, q: Sequence[float], interpolation: Interpolation = "linear") -> list[float]:
-        """Return exact quantiles, interpolated as numpy does."""
+    def quantiles(self, q: Sequence[float], interpolation: Interpolation = "linear") -> list[int | float]:
+        """Return exact quantiles, interpolated as numpy does: whole where they are values of whole numbers."""
         if not self.count:
             return [math.nan] * len(q)
         places = [each * (self.count - 1) for each in q]
@@ -168,16 +168,16 @@ class _Values:
             for place in places
         ]
 
-    def _at(self, places: list[int]) -> dict[int, float]:
+    def _at(self, places: list[int]) -> dict[int, int | float]:
         """Return the values at these places in the order of all values, which streams by."""
         import numpy as np
 
-        found: dict[int, float] = {}
+        found: dict[int, int | float] = {}
         before, left = 0, list(places)
-        for batch in duck.batches(self._connection, "SELECT x::DOUBLE, n FROM seen WHERE x IS NOT NULL ORDER BY x"):
+        for batch in duck.batches(self._connection, "SELECT x, n FROM seen WHERE x IS NOT NULL ORDER BY x"):
             upto = before + np.cumsum(batch.column(1).to_numpy())
             while left and left[0] < upto[-1]:
-                found[left[0]] = float(batch.column(0)[int(np.searchsorted(upto, left[0], side="right"))].as_py())
+                found[left[0]] = batch.column(0)[int(np.searchsorted(upto, left[0], side="right"))].as_py()
                 left.pop(0)
             before = int(upto[-1])
             if not left:
@@ -200,7 +200,9 @@ def _part(place: float, interpolation: Interpolation) -> float:
             return place % 1
 
 
-def _between(low: float, high: float, part: float) -> float:
-    if low == high:
+def _between(low: int | float, high: int | float, part: float) -> int | float:
+    if low == high or part == 0:  # the value itself: a sum with a float would round a large whole number
         return low
+    if part == 1:
+        return high
     return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Output
-from workbench.operations.data import duck
+from workbench.operations.data import duck, results
 from workbench.operations.data.large import columns_of, refuse_categories
 from workbench.operations.datasets import Dataset
 
@@ -93,9 +93,9 @@ def merge(
         # One after the other, on disk: in one query both would be in memory together.
         query = f"SELECT {', '.join(columns)} FROM l {join} JOIN r ON {on}"  # noqa: S608
         duck.run(connection, f"CREATE TABLE joined AS {query}")
-        results = ", ".join(f"m{place}" for place in range(len(fields)))
-        found = duck.batches(connection, f"SELECT {results} FROM joined ORDER BY {order}")  # noqa: S608
-        return duck.collect(found, pa.schema(fields), f"{left.stem}.parquet", output)
+        merged = ", ".join(f"m{place}" for place in range(len(fields)))
+        found = duck.batches(connection, f"SELECT {merged} FROM joined ORDER BY {order}")  # noqa: S608
+        return results.collect(found, pa.schema(fields), f"{left.stem}.parquet", output)
 
 
 def _common(field: Any, right: Dataset, how: str) -> Any:

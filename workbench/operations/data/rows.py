@@ -9,7 +9,7 @@ from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
 from workbench.operations.data import large
 from workbench.operations.data.columns import Columns, known, known_in, numeric, refusing, room
-from workbench.operations.data.duck import destination
+from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
 from workbench.values.refs import OutputPath

@@ -70,7 +70,7 @@ def pivot_table(
     InvalidArguments
         If a column or a function isn't known or doesn't fit, or the result would be too large.
     InputTooLarge
-        If the table doesn't fit in memory, and what is asked for needs it there.
+        If the table doesn't fit in memory, and what is asked for needs it there; or if its groups don't fit.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context
 from workbench.operations.context import Overwrite
-from workbench.operations.data import duck
+from workbench.operations.data import duck, results
 from workbench.operations.datasets import Dataset
 from workbench.operations.registry import operation
 from workbench.values.refs import OutputPath
@@ -67,7 +67,7 @@ def sql(
     [4, 5]
     """
     _check(query)
-    target = duck.destination(output, overwrite)
+    target = results.destination(output, overwrite)
     data = {name: _without_index(Dataset.of(value)) for name, value in tables.items()}
     context.note("engine", "duckdb")
     with duck.opened_for_sql(data) as connection:
@@ -75,9 +75,9 @@ def sql(
         first = next(found, None)
         if first is None:
             schema = _described(connection, query)
-            return duck.collect([], schema, "query.parquet", target)
+            return results.collect([], schema, "query.parquet", target)
         schema = _plain(first.schema)
-        return duck.collect(_converted(itertools.chain([first], found), schema), schema, "query.parquet", target)
+        return results.collect(_converted(itertools.chain([first], found), schema), schema, "query.parquet", target)
 
 
 def _check(query: str) -> None:
@@ -165,7 +165,7 @@ def _converted(batches: Iterator[Any], schema: Any) -> Iterator[Any]:
 
     for batch in batches:
         try:
-            yield duck.restored(batch, schema)
+            yield results.restored(batch, schema)
         except pa.ArrowInvalid as error:
             raise InvalidArguments(
                 f"query: a whole number in the result is beyond 64 bits ({error}): cast it, e.g. sum(x)::DOUBLE"
