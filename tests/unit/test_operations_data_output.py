@@ -13,10 +13,14 @@ from workbench.operations import datasets, registry
 from workbench.operations.data import duck
 
 ARGUMENTS = {
+    "data.assign": lambda data: ((data, {"c": "a * 2"}), {}),
+    "data.astype": lambda data: ((data, {"b": "str"}), {}),
+    "data.concat": lambda data: (([data, data],), {}),
     "data.dropna": lambda data: ((data,), {}),
     "data.rename": lambda data: ((data, {"b": "c"}), {}),
     "data.sample": lambda data: ((data, 2), {}),
     "data.drop_duplicates": lambda data: ((data,), {}),
+    "data.fillna": lambda data: ((data, {"b": "?"}), {}),
     "data.filter": lambda data: ((data, [("a", ">", 0)]), {}),
     "data.head": lambda data: ((data, 2), {}),
     "data.merge": lambda data: ((data, pd.DataFrame({"a": [1, 2]})), {}),

@@ -11,8 +11,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from workbench.core.errors import InputTooLarge, InvalidArguments
-from workbench.operations import context, datasets
-from workbench.operations.data import derived, gaps, rows
+from workbench.operations import columnar, context, csvfiles, datasets
+from workbench.operations.data import derived, gaps, joins, rows
 from workbench.operations.data.filters import filter as filter_rows
 
 
@@ -53,6 +53,8 @@ def files(request: pytest.FixtureRequest, frame: pd.DataFrame, tmp_path_factory:
 def streaming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[context.Attempt]:
     """An attempt in which nothing fits in memory, and blocks of rows are short."""
     monkeypatch.setattr(datasets, "FRAME_SHARE", 0)
+    monkeypatch.setattr(csvfiles, "BLOCK", 4096)
+    monkeypatch.setattr(columnar, "BATCH_ROWS", 64)
     attempt = context.Attempt()
     with context.attempt(tmp_path / "scratch", None, attempt):
         yield attempt
@@ -66,6 +68,28 @@ CALLS = {
     "all": lambda data: gaps.dropna(data, how="all", subset=["text", "real"]),
     "thresh": lambda data: gaps.dropna(data, thresh=5, ignore_index=True),
     "subset": lambda data: gaps.dropna(data, subset=["counted", "truth"]),
+    "filled": lambda data: gaps.fillna(data, {"counted": 0, "text": "?", "maybe": 7, "real": -1.5}),
+    "filled with one": lambda data: gaps.fillna(data, 0, columns=["counted", "real"]),
+    "filled at most": lambda data: gaps.fillna(data, {"counted": 0, "text": "?"}, limit=100),
+    "filled onward": lambda data: gaps.fillna(data, method="ffill"),
+    "filled onward at most": lambda data: gaps.fillna(data, method="ffill", columns=["text", "real"], limit=2),
+    "filled backward": lambda data: gaps.fillna(data, method="bfill"),
+    "filled backward at most": lambda data: gaps.fillna(data, method="bfill", columns=["truth", "counted"], limit=1),
+    "typed": lambda data: derived.astype(data, {"whole": "float32", "counted": "Int64", "weight": "str"}),
+    "typed as text": lambda data: derived.astype(data, "str"),
+    "typed as arrow's": lambda data: derived.astype(data, {"real": "double[pyarrow]", "truth": "boolean"}),
+    "assigned": lambda data: derived.assign(
+        data, {"half": "whole / 2", "whole": "whole + 1", "label": "if_else(half > 100, upper(text), 'low')"}
+    ),
+    "assigned with gaps": lambda data: derived.assign(
+        data, {"gap": "if_else(whole > 500, None, whole)", "sum": "real + counted", "known": "is_missing(text)"}
+    ),
+    "assigned late": lambda data: derived.assign(
+        data, {"inverse": "whole // (whole - 900)", "one": "1", "none": "None"}
+    ),
+    "below": lambda data: joins.concat([data, pd.DataFrame({"whole": [0.5], "truth": [None], "more": ["x"]})]),
+    "below itself": lambda data: joins.concat([data, data], ignore_index=True),
+    "shared": lambda data: joins.concat([data, pd.DataFrame({"more": [1], "whole": [7], "text": ["b"]})], join="inner"),
     "filtered": lambda data: filter_rows(data, [("counted", ">", 3)]),
     "one": lambda data: rows.sample(data),
     "few": lambda data: rows.sample(data, 9, random_state=5),
@@ -94,13 +118,63 @@ def test_draws_and_names_that_make_no_sense_are_refused(files: list[Path], strea
         (lambda: derived.rename(files, {"txt": "t"}), "'text'"),
         (lambda: derived.rename(files, {"text": "real"}), "several columns"),
         (lambda: gaps.dropna(files, subset="txt"), "'text'"),
+        (lambda: gaps.fillna(files, 0), "column 'text' holds .*'?0'? doesn't fit"),
+        (lambda: gaps.fillna(files, {"txt": "?"}), "'text'"),
+        (lambda: gaps.fillna(files, value=True, columns="truth"), "column 'truth' holds object"),
+        (lambda: derived.astype(files, {"text": "int64"}), "column 'text'.* can't become int64"),
+        (lambda: derived.astype(files, {"real": "int64"}), "column 'real'.* can't become int64"),
+        (lambda: derived.assign(files, {"x": "txt + 1"}), "column 'x'.*'text'"),
+        (lambda: derived.assign(files, {"x": "text + 1"}), "column 'x'.* at character 1: "),
+        (lambda: joins.concat([files, pd.DataFrame({"whole": ["a"]})]), "column 'whole' holds"),
     ):
         with pytest.raises(InvalidArguments, match=reason):
             call()
 
 
 def test_what_has_to_be_in_memory_says_how_large_it_is_and_what_to_do(files: list[Path], tmp_path: Path):
-    said = r"data.dropna.*about .* of the 5.* kB that.*data.select.*--memory-limit"
-    attempt = context.attempt(tmp_path / "scratch", None, context.Attempt(memory_limit=5000))
-    with attempt, pytest.raises(InputTooLarge, match=said):
-        gaps.dropna(files, axis="columns")
+    for name, call in (
+        ("data.dropna", lambda: gaps.dropna(files, axis="columns")),
+        ("data.astype", lambda: derived.astype(files, {"text": "category"})),
+        ("data.concat", lambda: joins.concat([files, files], keys=["a", "b"])),
+    ):
+        said = rf"{name}.*about .* of the 5.* kB that.*data.select.*--memory-limit"
+        attempt = context.attempt(tmp_path / "scratch", None, context.Attempt(memory_limit=5000))
+        with attempt, pytest.raises(InputTooLarge, match=said):
+            call()
+
+
+@pytest.mark.parametrize("name", ["filled", "typed", "assigned", "below"])
+def test_a_file_that_is_asked_for_is_written(name: str, files: list[Path], tmp_path: Path):
+    calls = {
+        "filled": lambda **output: gaps.fillna(files, method="bfill", **output),
+        "typed": lambda **output: derived.astype(files, {"whole": "float32", "maybe": "Int64"}, **output),
+        "assigned": lambda **output: derived.assign(files, {"twice": "whole * 2"}, **output),
+        "below": lambda **output: joins.concat([files, files], ignore_index=True, **output),
+    }
+    output = tmp_path / "out.parquet"
+    assert calls[name](output=str(output)) == output
+    assert_frame_equal(pd.read_parquet(output), calls[name](), check_dtype=False)
+    with pytest.raises(InvalidArguments, match="is there already"):
+        calls[name](output=str(output), overwrite="error")
+
+
+def test_an_index_of_a_table_s_own_stays(tmp_path: Path, streaming, monkeypatch):
+    path = tmp_path / "indexed.parquet"
+    frame = pd.DataFrame({"x": [1.0, None, 3.0] * 50}, index=pd.Index([f"r{n}" for n in range(150)], name="row"))
+    frame.to_parquet(path, row_group_size=40)
+    assert_frame_equal(gaps.fillna(str(path), method="ffill"), frame.ffill())
+    assert_frame_equal(derived.assign(str(path), {"y": "x * 2"}), frame.assign(y=frame["x"] * 2))
+    assert_frame_equal(derived.astype(str(path), "float32"), frame.astype("float32"))
+
+
+def test_categories_are_not_filled_where_each_block_has_its_own(tmp_path: Path, streaming):
+    path = tmp_path / "categories.parquet"
+    pd.DataFrame({"c": pd.Categorical(["a", None, "b"]), "x": [1, 2, 3]}).to_parquet(path)
+    for call in (
+        lambda: gaps.fillna(str(path), "a", columns="c"),
+        lambda: gaps.fillna(str(path), method="ffill"),
+        lambda: joins.concat([str(path), str(path)]),
+    ):
+        with pytest.raises(InvalidArguments, match="column 'c' is categorical"):
+            call()
+    assert derived.assign(str(path), {"d": "upper(c)"})["d"].tolist()[::2] == ["A", "B"]

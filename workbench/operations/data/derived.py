@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
-from workbench.operations.data import expressions, large
+from workbench.operations.data import expressions, large, large_columns, results
 from workbench.operations.data.columns import distinct, known, new_name, numeric, refusing, shown
 from workbench.operations.data.results import destination
-from workbench.operations.datasets import Dataset, too_large
+from workbench.operations.datasets import Dataset, in_memory, too_large
 from workbench.operations.registry import operation
 from workbench.values.refs import OutputPath
 
@@ -67,27 +67,40 @@ def _renamed(data: DataFrame, columns: dict[str, str]) -> DataFrame:
 
 
 @operation("data.astype")
-def astype(data: DataFrame, dtype: str | dict[str, str]) -> DataFrame:
+def astype(
+    data: Dataset,
+    dtype: str | dict[str, str],
+    *,
+    output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
+) -> DataFrame | Path:
     """Convert columns to other types, as `data.astype(dtype)`.
 
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory streams by, but for `"category"`: which categories there are
+        takes all rows.
     dtype
         A type for all columns, or types by column, by pandas's names: `"int64"`, `"Int64"` (which may be missing),
         `"float64"`, `"boolean"`, `"str"`, `"category"`, `"datetime64[ns]"`, `"datetime64[s, Europe/Berlin]"`,
         `"double[pyarrow]"` … A number loses its fraction where it becomes a whole one, as in pandas.
+    output
+        Write the result into this Parquet file.
+    overwrite
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
 
     Returns
     -------
-    pandas.DataFrame
-        The table with the types asked for.
+    pandas.DataFrame or pathlib.Path
+        The table with the types asked for; a Parquet file where `output` is given, or it doesn't fit in memory.
 
     Raises
     ------
     InvalidArguments
         If a column or a type isn't known, or a value doesn't fit its new type: names the column.
+    InputTooLarge
+        If the table doesn't fit in memory, and a column is to be categorical.
 
     Examples
     --------
@@ -95,14 +108,34 @@ def astype(data: DataFrame, dtype: str | dict[str, str]) -> DataFrame:
     >>> astype(pd.DataFrame({"a": ["1", "2"]}), {"a": "int64"})["a"].sum()
     np.int64(3)
     """
+    import pandas as pd
+
+    target, data = destination(output, overwrite), Dataset.of(data)
+    types = _types(data.blank, dtype)
+    if any(isinstance(each, pd.CategoricalDtype) for each in types.values()):
+        in_memory("data.astype with a type of categories", data)
+    elif too_large("pyarrow", data, stream=target.path is not None):
+        return large_columns.computed(data, list(types), lambda _: lambda block: _as(block, types), target)
+    frame = data.frame().copy(deep=False)
+    for name, column in _as(frame, types).items():
+        frame[name] = column
+    return results.handed(frame, f"{data.stem}.parquet", target)
+
+
+def _types(data: DataFrame, dtype: str | dict[str, str]) -> dict[str, Any]:
+    """Return the types that are asked for, by column."""
     distinct(data)
-    wanted = dtype if isinstance(dtype, dict) else dict.fromkeys(data.columns, dtype)
-    if isinstance(dtype, dict):
-        known(data, list(dtype))
-    types = {column: _dtype(name) for column, name in wanted.items()}
-    converted = data.copy(deep=False)
+    if isinstance(dtype, str):
+        return dict.fromkeys(data.columns, _dtype(dtype))
+    known(data, list(dtype))
+    return {column: _dtype(name) for column, name in dtype.items()}
+
+
+def _as(data: DataFrame, types: dict[str, Any]) -> DataFrame:
+    """Return columns with these types."""
+    converted = data[list(types)].copy(deep=False)
     for column, type_ in types.items():
-        with refusing(f"column {column!r}, which holds {data[column].dtype}, can't become {wanted[column]}"):
+        with refusing(f"column {column!r}, which holds {data[column].dtype}, can't become {type_}"):
             converted[column] = data[column].astype(type_)
     return converted
 
@@ -126,22 +159,29 @@ def _dtype(name: str) -> Any:
 
 
 @operation("data.assign")
-def assign(data: DataFrame, columns: dict[str, str]) -> DataFrame:
+def assign(
+    data: Dataset, columns: dict[str, str], *, output: OutputPath | None = None, overwrite: Overwrite = "replace"
+) -> DataFrame | Path:
     """Add or replace columns, each computed by an expression.
 
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory streams by.
     columns
         Expressions by the name of their column, computed one after the other: a later one may name an earlier one's
         column. See below.
+    output
+        Write the result into this Parquet file.
+    overwrite
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
 
     Returns
     -------
-    pandas.DataFrame
-        The table with these columns, new ones last. Values are what pandas computes: a missing one stays missing, a
-        comparison with one is false unless its column's type knows missing conditions.
+    pandas.DataFrame or pathlib.Path
+        The table with these columns, new ones last; a Parquet file where `output` is given, or it doesn't fit in
+        memory. Values are what pandas computes: a missing one stays missing, a comparison with one is false unless its
+        column's type knows missing conditions.
 
     Raises
     ------
@@ -180,6 +220,18 @@ def assign(data: DataFrame, columns: dict[str, str]) -> DataFrame:
     """
     if not columns:
         raise InvalidArguments("columns takes at least one expression")
+    target, data = destination(output, overwrite), Dataset.of(data)
+    if too_large("pyarrow", data, stream=target.path is not None):
+        _assigned(data.blank, columns)  # which refuses what isn't understood before anything is read
+        named = set().union(*map(expressions.names_in, columns.values()))
+        needed = [name for name in large.columns_of(data) if name in named] or large.columns_of(data)[:1]
+        return large_columns.computed(
+            data, needed, lambda _: lambda block: _assigned(block, columns)[list(columns)], target
+        )
+    return _assigned(data.frame(), columns)
+
+
+def _assigned(data: DataFrame, columns: dict[str, str]) -> DataFrame:
     distinct(data)
     result = data.copy(deep=False)
     for name, expression in columns.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
-from workbench.operations.data import large, results
+from workbench.operations.data import large, large_gaps, results
 from workbench.operations.data.columns import Columns, distinct, kind, known, numeric, refusing, single
 from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, in_memory, too_large
@@ -76,19 +76,21 @@ def _gaps(data: DataFrame) -> list[dict[str, Any]]:
 
 @operation("data.fillna")
 def fillna(
-    data: DataFrame,
+    data: Dataset,
     value: Any = None,
     *,
     method: Literal["ffill", "bfill"] | None = None,
     columns: Columns | None = None,
     limit: int | None = None,
-) -> DataFrame:
+    output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
+) -> DataFrame | Path:
     """Put values where they are missing, as `data.fillna`, `data.ffill` and `data.bfill` do.
 
     Parameters
     ----------
     data
-        Any table.
+        A table of any size. What doesn't fit in memory streams by; for `"bfill"` twice.
     value
         One for all columns, or a dict of one for each; columns not in it stay as they are.
     method
@@ -97,11 +99,15 @@ def fillna(
         Only in these; None for all.
     limit
         At most so many: with a method in each gap, with a value in each column. None for all.
+    output
+        Write the result into this Parquet file.
+    overwrite
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
 
     Returns
     -------
-    pandas.DataFrame
-        The table with fewer gaps.
+    pandas.DataFrame or pathlib.Path
+        The table with fewer gaps; a Parquet file where `output` is given, or it doesn't fit in memory.
 
     Raises
     ------
@@ -118,22 +124,33 @@ def fillna(
         raise InvalidArguments("fillna takes either a value or a method")
     if limit is not None and limit < 1:
         raise InvalidArguments(f"limit takes a number above zero, got {limit}")
-    distinct(data)
-    names = list(data.columns) if columns is None else single(data, columns)
+    target, data = destination(output, overwrite), Dataset.of(data)
+    streamed = too_large("pyarrow", data, stream=target.path is not None)
+    frame = data.blank if streamed else data.frame()
+    distinct(frame)
+    names = list(frame.columns) if columns is None else single(frame, columns)
     if isinstance(value, dict):
-        chosen = known(data, list(value))
+        chosen = known(frame, list(value))
         names = [name for name in names if name in chosen]
-    filled = data.copy(deep=False)
-    for name in names:
-        column: Any = data[name]
-        if method is not None:
-            with refusing(f"column {name!r}, which holds {column.dtype}, can't be filled"):
-                filled[name] = column.ffill(limit=limit) if method == "ffill" else column.bfill(limit=limit)
-            continue
-        one = value[name] if isinstance(value, dict) else value
+
+    def fill(column: Any, most: int | None) -> Any:
+        one = value[column.name] if isinstance(value, dict) else value
         _check_fits(column, one)
-        with refusing(f"column {name!r}, which holds {column.dtype}, can't take {one!r}"):
-            filled[name] = column.fillna(one, limit=limit)
+        with refusing(f"column {column.name!r}, which holds {column.dtype}, can't take {one!r}"):
+            return column.fillna(one, limit=most)
+
+    if streamed and method is None:
+        return large_gaps.with_values(data, names, fill, limit, target)
+    if streamed and method is not None:
+        return large_gaps.with_neighbours(data, names, method, limit, target)
+    filled = frame.copy(deep=False)
+    for name in names:
+        column: Any = frame[name]
+        if method is None:
+            filled[name] = fill(column, limit)
+            continue
+        with refusing(f"column {name!r}, which holds {column.dtype}, can't be filled"):
+            filled[name] = column.ffill(limit=limit) if method == "ffill" else column.bfill(limit=limit)
     return filled
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
-from workbench.operations.data import large_joins, results
+from workbench.operations.data import large_concat, large_joins, results
 from workbench.operations.data.columns import Columns, distinct, kind, refusing, room, single
 from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, in_memory, too_large
@@ -239,20 +239,23 @@ def _pairs(left: DataFrame, right: DataFrame, left_keys: list[str], right_keys: 
 
 @operation("data.concat")
 def concat(
-    data: list[DataFrame],
+    data: list[Dataset],
     *,
     axis: Literal["index", "columns"] = "index",
     join: Literal["outer", "inner"] = "outer",
     ignore_index: bool = False,
     keys: list[str] | None = None,
     names: list[str] | None = None,
-) -> DataFrame:
+    output: OutputPath | None = None,
+    overwrite: Overwrite = "replace",
+) -> DataFrame | Path:
     """Put tables below or beside each other, as `pandas.concat` does.
 
     Parameters
     ----------
     data
-        The tables.
+        The tables, of any size. What doesn't fit in memory streams by, but for `axis="columns"`, `keys`, and an index
+        of a table's own that isn't ignored.
     axis
         `"index"` puts their rows below each other, `"columns"` their columns beside each other, by the index.
     join
@@ -263,11 +266,22 @@ def concat(
         A name for each table, which becomes a level of the index.
     names
         What the levels are called.
+    output
+        Write the result into this Parquet file.
+    overwrite
+        What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
+
+    Returns
+    -------
+    pandas.DataFrame or pathlib.Path
+        One table; a Parquet file where `output` is given, or it doesn't fit in memory.
 
     Raises
     ------
     InvalidArguments
         If a column holds values of different kinds in two tables, or an index that has to match repeats.
+    InputTooLarge
+        If the tables don't fit in memory, and what is asked for needs them there.
 
     Examples
     --------
@@ -283,22 +297,31 @@ def concat(
         raise InvalidArguments(f"keys takes a name for each of {len(data)} tables, got {len(keys)}")
     if names is not None and keys is None:
         raise InvalidArguments("names goes with keys")
+    target, tables = destination(output, overwrite), [Dataset.of(each) for each in data]
+    if axis == "columns" or keys is not None or (not ignore_index and any(map(large_concat.has_labels, tables))):
+        in_memory("data.concat with axis='columns', keys or an index of a table's own", *tables)
+    elif too_large("pyarrow", *tables, stream=target.path is not None):
+        _check_same_kinds([each.blank for each in tables], rows=False)
+        return large_concat.concat(tables, join, ignore_index, target)
+    frames = [each.frame() for each in tables]
     if axis == "index":
-        _check_same_kinds(data)
+        _check_same_kinds(frames)
     else:
-        room(sum(map(len, data)), sum(each.shape[1] for each in data), "Put fewer tables together")
+        room(sum(map(len, frames)), sum(each.shape[1] for each in frames), "Put fewer tables together")
     options: dict[str, Any] = {} if keys is None else {"keys": keys, "names": names}
     with refusing("the tables can't be put together"):
-        return pd.concat(data, axis=axis, join=join, ignore_index=ignore_index, **options)
+        made = pd.concat(frames, axis=axis, join=join, ignore_index=ignore_index, **options)
+    return results.handed(made, f"{tables[0].stem}.parquet", target)
 
 
-def _check_same_kinds(tables: list[DataFrame]) -> None:
+def _check_same_kinds(tables: list[DataFrame], *, rows: bool = True) -> None:
+    """Raise where a column is of different kinds; without rows by its types alone, and not by whether it has values."""
     seen: dict[Any, tuple[str, int, Any]] = {}
     for number, table in enumerate(tables, 1):
         distinct(table, f"table {number}")
         for name in table.columns:
             found = kind(table[name])
-            if found == "empty" or not table[name].notna().any():
+            if found == "empty" or (rows and not table[name].notna().any()):
                 continue
             first, where, dtype = seen.setdefault(name, (found, number, table[name].dtype))
             if first != found:
