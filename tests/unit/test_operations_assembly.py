@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.feather
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
-from workbench.core.errors import InvalidArguments, PathRefused
+from workbench.core.errors import InputError, InvalidArguments, PathRefused
 from workbench.operations import convert, registry, signature
 from workbench.values import arguments
 from workbench.values.files import Files
@@ -110,6 +110,33 @@ def test_images_become_the_pages_of_a_document(tmp_path: Path) -> None:
     pdf = convert.pages(images, resolution=100).read_bytes()
     assert pdf.startswith(b"%PDF")
     assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") == 3
+
+
+def test_files_become_pages_in_the_order_of_a_list_or_of_the_names_that_match_a_glob(tmp_path: Path, monkeypatch):
+    spec = registry.get("convert.pages").spec
+    files = Files(str(tmp_path / "store"), [str(tmp_path)])
+    for number in (10, 1, 2):
+        Image.new("L", (number, 7), number).save(tmp_path / f"{number:02}.png")
+    monkeypatch.chdir(tmp_path)
+    for given, widths in (
+        ("*.png", [1, 2, 10]),
+        (["10.png", Path("01.png")], [10, 1]),
+        ([Image.new("L", (3, 3))], [3]),
+    ):
+        sent, _ = signature.bind(spec, [given, "tiff"], {}, lambda kind, each: arguments.to_wire(kind, each, files))
+        bound, _ = signature.bind(spec, list(sent), {}, lambda kind, each: arguments.from_wire(kind, each, files))
+        made = convert.pages(*bound)
+        with Image.open(made) as document:
+            assert [frame.width for frame in ImageSequence.Iterator(document)] == widths
+        assert made.name == f"{'image' if widths == [3] else f'{widths[0]:02}'}.tiff"
+
+
+def test_a_file_that_is_no_image_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("no picture")
+    output = tmp_path / "out.pdf"
+    with pytest.raises(InputError, match=r"notes\.png"):
+        convert.pages([ref(tmp_path / "notes.png")], output=str(output))
+    assert not output.exists()
 
 
 def test_pages_need_images_and_a_resolution() -> None:

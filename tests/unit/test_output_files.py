@@ -262,8 +262,34 @@ def test_one_partition_that_is_there_refuses_all_of_them(tmp_path: Path) -> None
     assert there.read_text() == "old"
 
     convert.partition(FileRef(str(source), "a.csv"), ["y"], output=str(out))
-    assert sorted(path.parent.name for path in out.rglob("*") if path.is_file()) == ["y=a", "y=b", "y=c"]
+    assert sorted(path.parent.name for path in out.rglob("*.parquet")) == ["y=a", "y=b", "y=c"]
     assert there.read_bytes() != b"old"
+
+
+def test_a_set_of_partitions_says_that_it_is_whole_and_never_does_before(tmp_path: Path, monkeypatch) -> None:
+    source, out = tmp_path / "a.csv", tmp_path / "out"
+    source.write_text("x,y\n1,a\n2,b\n")
+    convert.partition(FileRef(str(source), "a.csv"), ["y"], output=str(out))
+    assert (out / "_SUCCESS").read_text() == "y=a/a.parquet\ny=b/a.parquet\n"
+
+    source.write_text("x,y\n1,a\n2,b\n3,c\n")
+    published: list[Path] = []
+
+    def publish(part: Path, target: Path, *more: object, **options: object) -> None:
+        assert not (out / "_SUCCESS").exists()
+        if published:
+            raise OSError(5, "Input/output error")
+        published.append(target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("workbench.operations.parts.publish", publish)
+        with pytest.raises(OSError, match="Input/output"):
+            convert.partition(FileRef(str(source), "a.csv"), ["y"], output=str(out))
+    assert len(published) == 1
+    assert not (out / "_SUCCESS").exists()
+
+    convert.partition(FileRef(str(source), "a.csv"), ["y"], output=str(out))
+    assert (out / "_SUCCESS").read_text().splitlines() == [f"y={each}/a.parquet" for each in "abc"]
 
 
 def test_a_picture_of_a_folder_that_is_there_is_that_file_s_error(tmp_path: Path) -> None:

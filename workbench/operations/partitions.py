@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context, reading, tabular
-from workbench.operations.context import Overwrite
+from workbench.operations.context import Output, Overwrite
 from workbench.operations.formats import Target
 from workbench.operations.tabular import Reader, Source, Write
 
@@ -21,6 +21,8 @@ GATHERED = 128 << 20
 """Bytes of rows that wait, over all partitions, until they are enough to be written."""
 
 MISSING = "__HIVE_DEFAULT_PARTITION__"
+COMPLETE = "_SUCCESS"
+"""A file beside the partitions, as Spark and Hadoop have it: it is there once all of a set are, and lists them."""
 
 
 def write(
@@ -45,8 +47,18 @@ def write(
             for place, rows in _divided(batch, by):
                 partitions.add(place, rows.select(kept))
         partitions.flush()
-        files.close()  # only now do they take their names
-    return dict(sorted(partitions.written.items()))
+        if output is not None:
+            Path(output, COMPLETE).unlink(missing_ok=True)
+        files.close()  # only now do they take their names, one after the other
+    written = dict(sorted(partitions.written.items()))
+    if output is not None:
+        listing = "".join(f"{place}\n" for place in written)
+        context.write_file(COMPLETE, Output(str(Path(output, COMPLETE))), lambda part: _write(part, listing))
+    return written
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
 
 
 class _Partitions:

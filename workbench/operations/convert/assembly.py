@@ -35,7 +35,8 @@ def split(
     Returns
     -------
     list of pathlib.Path
-        The files, in order, named `stem-0001.csv` and so on; one of no rows for a table of none.
+        The files, in order, named `stem-0001.csv` and so on; one of no rows for a table of none. They are handed over
+        together, once the last one is written.
 
     Raises
     ------
@@ -170,7 +171,8 @@ def partition(
     -------
     dict of str to pathlib.Path
         The files by their places below `output`, sorted. Each is complete or absent. `pyarrow.dataset`, pandas and
-        DuckDB read the directory as one table.
+        DuckDB read the directory as one table. Once all of them are there, so is `_SUCCESS` beside them, which lists
+        their places, a line each; where it is missing, a set is unfinished: run the task again.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from workbench.operations.context import Output, Overwrite
 from workbench.operations.pictures import ImageFormat, Wanted
 from workbench.operations.pixels import Color
 from workbench.operations.registry import operation
-from workbench.values.refs import FileRef, OutputPath
+from workbench.values.refs import FileRef, FileRefs, OutputPath
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -102,7 +102,7 @@ def image(
 
 @operation("convert.pages")
 def pages(
-    images: list[Image],
+    images: FileRefs | list[Image],
     to: Literal["pdf", "tiff"] = "pdf",
     *,
     background: Color = "white",
@@ -116,7 +116,8 @@ def pages(
     Parameters
     ----------
     images
-        One or more, a page each; set upright by their EXIF orientation. Of an animation its first frame:
+        One or more, a page each: a list, in the order of the pages, or a glob such as `scans/*.png`, whose files go by
+        their names. They are set upright by their EXIF orientation. Of an animation its first frame is taken:
         `convert.image` makes pages of all of them.
     to
         A PDF, or a TIFF of several pages.

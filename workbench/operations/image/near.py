@@ -76,10 +76,10 @@ def near_duplicates(
     Returns
     -------
     dict
-        `groups`: lists of two or more images, each a dict of `index` (in `images`), `name` (the file's, or None) and
-        `distance` (bits that differ from the group's first). Groups are the largest in which each lies near another,
-        so that the ends of a long one may differ by more. `hashes`, one an image; None for those that can't be read,
-        which are listed in `unreadable` with `index`, `name` and `reason`.
+        `groups`: lists of two or more images, each a dict of `index` (in `images`), `name` (the file's; None of an
+        image in memory that came from none) and `distance` (bits that differ from the group's first). Groups are the
+        largest in which each lies near another, so that the ends of a long one may differ by more. `hashes`, one an
+        image; None for those that can't be read, which are listed in `unreadable` with `index`, `name` and `reason`.
 
     Raises
     ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,7 +55,7 @@ def convert(
 
 
 def document(
-    images: list[Image],
+    images: Sequence[FileRef | Image],
     to: Literal["pdf", "tiff"],
     *,
     background: pixels.Color,
@@ -72,11 +73,16 @@ def document(
     holds = formats.holds(to)._replace(modes=("1", "L", "RGB", "CMYK"))
     options = formats.writer_options(to, Wanted(quality=quality))
     options["dpi"] = (resolution, resolution)
-    straight = [pixels.upright(pixels.check_not_empty(image)) for image in images]  # copies, without further frames
+    stem = ""
+    straight = []
+    for image in images:
+        with frames.opened(image) as source:
+            stem = stem or source.stem
+            first = next(frames.frames_of(source, everything=False))
+            straight.append(pixels.upright(first))  # a copy, without further frames
     for each in straight:
         _check_side(each, to, holds)
     pages = colours.fitted(straight, to, holds, colours.paper(background))
-    stem = Path(getattr(images[0], "filename", "") or "image").stem
     return context.write_file(f"{stem}.{to}", output, lambda part: _save(pages, part, to, options, stem))
 
 
