@@ -75,6 +75,14 @@ def test_an_operation_that_runs_past_its_time_limit_in_c(client: wb.Client) -> N
     goes_on(client)
 
 
+def test_a_query_that_never_ends(client: wb.Client) -> None:
+    endless = "WITH RECURSIVE n(k, x) USING KEY (k) AS (SELECT 1, 0 UNION SELECT k, x + 1 FROM n) SELECT * FROM n"
+    error = failure(client.with_options(timeout=1.0).submit("data.sql", endless))
+    assert "longer than its limit of 1 s and was killed" in str(error)
+    assert "with_options(timeout=…)" in "".join([str(error), *error.__notes__])
+    goes_on(client)
+
+
 def test_a_neighbour_of_a_crash_does_not_notice(client: wb.Client) -> None:
     neighbour = client.submit("text.sleep", 1.0)
     failure(client.submit("bad.segfaults"))

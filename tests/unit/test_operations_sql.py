@@ -9,7 +9,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.data.sql import sql
+from workbench.operations import registry
+from workbench.operations.data.sql import TIME_LIMIT, sql
 
 SALES = pd.DataFrame({"k": ["a", "a", "b"], "x": [1, 3, 5]})
 
@@ -80,6 +81,10 @@ def test_a_result_can_be_written_into_a_file(tmp_path: Path):
 def test_what_a_query_may_not_do_is_refused_with_the_reason(query: str, reason: str):
     with pytest.raises(InvalidArguments, match=f"(?s){reason}"):
         sql(query, sales=SALES)
+
+
+def test_a_query_has_a_time_limit_of_its_own():
+    assert registry.get("data.sql").spec.timeout == TIME_LIMIT
 
 
 def test_columns_that_differ_in_their_case_are_refused_with_the_cure():

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LONGEST_QUERY = 100_000
 DEEPEST_QUERY = 200
+TIME_LIMIT = 3600.0
+"""Seconds that a query may run where the submission doesn't say otherwise: some never end by themselves."""
 
 # What is looked for in a statement as JSON, where quotes in texts are escaped.
 _NODE = re.compile(r'"type":"([A-Z_]+)","modifiers":')
@@ -30,7 +32,7 @@ _READING = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE",
 _RUNNING = frozenset({"query", "json_execute_serialized_sql"})
 
 
-@operation("data.sql")
+@operation("data.sql", timeout=TIME_LIMIT)
 def sql(
     query: str, *, output: OutputPath | None = None, overwrite: Overwrite = "replace", **tables: Dataset
 ) -> DataFrame | Path:
