@@ -228,7 +228,7 @@ def check_delimited(file: BinaryIO, separator: bytes, name: str) -> int:
     while True:
         part = file.read(_PART)
         size += len(part)
-        cells += part.count(separator) + part.count(b"\n") + part.count(b"\r")
+        cells += occurrences(part, separator + b"\n\r")
         line += len(part)
         if (last := part.rfind(b"\n")) >= 0:  # those between the first and the last are shorter than a block anyway
             longest = max(longest, line - len(part) + part.find(b"\n"))
@@ -242,6 +242,14 @@ def check_delimited(file: BinaryIO, separator: bytes, name: str) -> int:
         if not part:
             file.seek(0)
             return block
+
+
+def occurrences(text: bytes, any_of: bytes) -> int:
+    """Count bytes, several times as fast as `bytes.count`, which stops at each that it finds."""
+    import numpy as np
+
+    numbers = np.frombuffer(text, np.uint8)
+    return sum(int(np.count_nonzero(numbers == each)) for each in any_of)
 
 
 def check_columns(columns: int, name: str) -> None:
