@@ -223,7 +223,7 @@ def assign(
     target, data = destination(output, overwrite), Dataset.of(data)
     if too_large("pyarrow", data, stream=target.path is not None):
         _assigned(data.blank, columns)  # which refuses what isn't understood before anything is read
-        named = set().union(*map(expressions.names_in, columns.values()))
+        named = set().union(*(expressions.names_in(expression, data.blank) for expression in columns.values()))
         needed = [name for name in large.columns_of(data) if name in named] or large.columns_of(data)[:1]
         return large_columns.computed(
             data, needed, lambda _: lambda block: _assigned(block, columns)[list(columns)], target

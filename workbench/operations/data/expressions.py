@@ -81,12 +81,9 @@ def evaluate(text: str, data: DataFrame) -> Any:
         return evaluation.compute(tree)
 
 
-def names_in(text: str) -> set[str]:
+def names_in(text: str, data: DataFrame) -> set[str]:
     """Return the names that occur in an expression: of the columns it is computed from, and others."""
-    try:
-        nodes = list(ast.walk(ast.parse(text.strip(), mode="eval")))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # which `evaluate` explains
-        return set()
+    nodes = list(ast.walk(_Evaluation(text, data).parse()))
     words = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return words | {node.id for node in nodes if isinstance(node, ast.Name)}
 
