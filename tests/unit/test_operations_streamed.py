@@ -55,6 +55,7 @@ def streaming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[conte
     monkeypatch.setattr(datasets, "FRAME_SHARE", 0)
     monkeypatch.setattr(csvfiles, "BLOCK", 4096)
     monkeypatch.setattr(columnar, "BATCH_ROWS", 64)
+    monkeypatch.setattr(datasets, "BATCH_ROWS", 70)
     attempt = context.Attempt()
     with context.attempt(tmp_path / "scratch", None, attempt):
         yield attempt
@@ -178,3 +179,17 @@ def test_categories_are_not_filled_where_each_block_has_its_own(tmp_path: Path, 
         with pytest.raises(InvalidArguments, match="column 'c' is categorical"):
             call()
     assert derived.assign(str(path), {"d": "upper(c)"})["d"].tolist()[::2] == ["A", "B"]
+
+
+def test_gaps_are_filled_backward_however_a_reader_cuts_the_rows(tmp_path: Path, streaming, monkeypatch):
+    frame = pd.DataFrame({"x": [None, None, 1.0, None, None, None, None, 2.0, None] * 30})
+    frame.to_parquet(tmp_path / "t.parquet", index=False)
+    cuts = iter([7, 64, 100, 31] * 9)
+    batches = columnar.ParquetReader.open
+
+    def cut_anew(self: columnar.ParquetReader):
+        monkeypatch.setattr(columnar, "BATCH_ROWS", next(cuts))
+        return batches(self)
+
+    monkeypatch.setattr(columnar.ParquetReader, "open", cut_anew)
+    assert_frame_equal(gaps.fillna(str(tmp_path / "t.parquet"), method="bfill", limit=3), frame.bfill(limit=3))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
+from workbench.operations import datasets
 from workbench.operations.context import Output
 from workbench.operations.data import results
 from workbench.operations.data.large import watched, with_gaps
@@ -48,7 +49,7 @@ def computed(
         dtypes = whole_dtypes(data, needed)
 
         def blocks() -> Iterator[DataFrame]:
-            return (_block(batch, dtypes) for batch in data.batches(columns=needed) if batch.num_rows)
+            return (_block(batch, dtypes) for batch in _even(data.batches(columns=needed)))
 
         types = _Types()
         types.widen(start(blocks)(next(blocks(), data.blank[needed])))
@@ -74,6 +75,24 @@ def whole_dtypes(data: Dataset, names: list[str]) -> dict[str, Any]:
         if not open_:
             break
     return dtypes
+
+
+def _even(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield rows in batches of one length, so that they are the same ones each time, however a reader cuts them."""
+    import pyarrow as pa
+
+    parts: list[Any] = []
+    left = datasets.BATCH_ROWS
+    for batch in batches:
+        rest = batch
+        while rest.num_rows >= left:
+            yield pa.concat_batches([*parts, rest.slice(0, left)])
+            parts, rest, left = [], rest.slice(left), datasets.BATCH_ROWS
+        if rest.num_rows:
+            parts.append(rest)
+            left -= rest.num_rows
+    if parts:
+        yield pa.concat_batches(parts)
 
 
 def _block(batch: Any, dtypes: dict[str, Any]) -> DataFrame:
@@ -144,9 +163,7 @@ def _collected(
     schema = types.schema(data)
 
     def rows() -> Iterator[Any]:
-        for batch in watched(data.batches(), gaps):
-            if not batch.num_rows:
-                continue
+        for batch in _even(watched(data.batches(), gaps)):
             made = work(_block(batch.select(needed), dtypes))
             arrays, wider = types.widen(made)
             if wider:
