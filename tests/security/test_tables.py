@@ -6,9 +6,11 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.orc
+import pyarrow.parquet as pq
 import pytest
 
 from tests.security import hostile_tables
@@ -171,6 +173,15 @@ def test_two_hundred_million_rows_in_a_megabyte_are_converted_in_bounded_memory_
         megabytes=300,
     )
     assert went.how == "returned", went
+
+
+def test_a_table_of_a_third_of_the_memory_is_loaded(tmp_path: Path) -> None:
+    """Its row groups are large, and what is freed of each must not stay mapped."""
+    numbers = np.arange(3_600_000)
+    pq.write_table(pa.table({f"c{number}": numbers for number in range(7)}), tmp_path / "t.parquet")
+    call = "__import__('workbench.operations.datasets', fromlist=['Dataset']).Dataset.of(Path(PATH)).frame().shape"
+    went = tried(call, PATH=tmp_path / "t.parquet", megabytes=668)
+    assert went.text == "(3600000, 7)", went
 
 
 def test_a_file_cut_short_anywhere_is_an_error_that_names_it(tmp_path: Path) -> None:

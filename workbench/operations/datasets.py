@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from workbench.core.errors import InputTooLarge, InvalidArguments
 from workbench.operations import context, datasetfiles, reading, tabular
 from workbench.operations.columnar import parquet_writer
+from workbench.operations.frugality import frugal
 from workbench.operations.tabular import Reader, Source
 from workbench.values import arguments, bounds
 from workbench.values.files import Files
@@ -142,7 +143,10 @@ class Dataset:
 
         if self._frame is not None:
             return self._frame
-        frame: DataFrame = retyped(lambda: pa.Table.from_batches(list(self._fitting()), self.schema).to_pandas(), self)
+        with frugal():
+            frame: DataFrame = retyped(
+                lambda: pa.Table.from_batches(list(self._fitting()), self.schema).to_pandas(), self
+            )
         return frame
 
     def batches(self, columns: list[str] | None = None, filters: Callable[[Any], Any] | None = None) -> Iterator[Any]:

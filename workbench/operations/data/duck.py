@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InputError, InputTooLarge, InvalidArguments, StoreError
-from workbench.operations import context, datasets
+from workbench.operations import datasets
 from workbench.operations.data import results, spill
 from workbench.operations.datasets import Dataset
+from workbench.operations.frugality import frugal
 from workbench.values.refs import size_text
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def opened(**data: Dataset) -> Iterator[Any]:
     InputError, InvalidArguments, StoreError, MemoryError
         In place of what DuckDB raises within.
     """
-    with _frugal(), spill.place() as directory:
+    with frugal(), spill.place() as directory:
         files = {name: _plainly_named(each.parquet(directory), directory) for name, each in data.items()}
         with contextlib.closing(_connected(directory)) as connection, explained():
             for name, paths in files.items():
@@ -63,7 +63,7 @@ def opened(**data: Dataset) -> Iterator[Any]:
 @contextlib.contextmanager
 def opened_for_sql(data: Mapping[str, Dataset]) -> Iterator[Any]:
     """Open a connection as `opened` does, whose views have the columns' own names, and their rows the files' order."""
-    with _frugal(), spill.place() as directory:
+    with frugal(), spill.place() as directory:
         files = {name: _plainly_named(each.parquet(directory), directory) for name, each in data.items()}
         with contextlib.closing(_connected(directory, ordered=True)) as connection, explained():
             for name, paths in files.items():
@@ -175,34 +175,6 @@ def _exhausted(error: Exception) -> StoreError | MemoryError:
 
 
 # --- inside -----------------------------------------------------------------------------------------
-
-
-_MMAP_THRESHOLD = -3  # of mallopt(3)
-_BLOCK = 128 * 1024  # bytes from which on memory is given back to the system; DuckDB's buffers have twice as many
-_USUAL = 32 * 1024**2  # what glibc raises that to by itself, as blocks are freed
-
-
-@contextlib.contextmanager
-def _frugal() -> Iterator[None]:
-    """Let freed memory go back to the system while the block lasts: the slot's limit counts all that is mapped.
-
-    Arrow's own allocator and glibc's keep what they were given, each thread for itself: with DuckDB's buffers that
-    comes to half as much again as is used. Giving it back is slower, which shows in nothing that works from disk.
-    """
-    import pyarrow as pa
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if context.memory_limit() is None or mallopt is None:
-        yield
-        return
-    pool = pa.default_memory_pool()
-    mallopt(_MMAP_THRESHOLD, _BLOCK)
-    pa.set_memory_pool(pa.system_memory_pool())
-    try:
-        yield
-    finally:
-        pa.set_memory_pool(pool)
-        mallopt(_MMAP_THRESHOLD, _USUAL)
 
 
 def _connected(directory: Path, *, ordered: bool = False) -> Any:
