@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pytest
 
 import workbench as wb
-from tests.support import wait_until
+from tests.support import until, wait_until
 from workbench.broker import Topology
 from workbench.broker.node import Node
 from workbench.broker.rpc import NobodyThere
@@ -30,10 +30,15 @@ R = TypeVar("R")
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[wb.Client]:
-    """A client of a workbench of these tests' own: they drain its worker."""
-    including = ["tests.integration.user_operations"]
-    with wb.LocalCluster(workers=1, slots=2, include=including) as cluster, cluster.client() as client:
+def cluster() -> Iterator[wb.LocalCluster]:
+    """A workbench of these tests' own: they drain its worker."""
+    with wb.LocalCluster(workers=1, slots=2, include=["tests.integration.user_operations"]) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def client(cluster: wb.LocalCluster) -> Iterator[wb.Client]:
+    with cluster.client() as client:
         yield client
 
 
@@ -204,7 +209,9 @@ def test_queues_tell_what_is_on_them_and_who_takes_from_them(client: wb.Client) 
     asyncio.run(scene())
 
 
-def test_a_worker_is_drained_from_a_client_and_another_takes_its_place(client: wb.Client) -> None:
+def test_a_worker_that_is_drained_from_a_client_stays_away_until_it_is_asked_back(
+    cluster: wb.LocalCluster, client: wb.Client
+) -> None:
     async def scene() -> None:
         view = View(client)
         await view.told(lambda _: view.states[State.QUEUED] == view.states[State.RUNNING] == 0)
@@ -213,8 +220,15 @@ def test_a_worker_is_drained_from_a_client_and_another_takes_its_place(client: w
         pid = view.workers["worker-1"].pid
         assert await client.live.drain("worker-1") == 1
         assert (await client.result(task.id, LONG)) == "slept 2 s"  # it was let end
-        await view.told(lambda _: view.workers["worker-1"].pid != pid and view.workers["worker-1"].online)
+        await view.told(lambda _: not view.workers["worker-1"].online)
         assert view.of(task.id) == ["succeeded"]
+        await until(lambda: cluster._state().drained, what="the supervisor knows")
+        waiting = client.submit("text.echo", 1)
+        assert "drained: worker-1" in repr(cluster)
+        assert await asyncio.to_thread(cluster.resume) == ("worker-1",)
+        assert await client.result(waiting.id, LONG) == 1
+        await view.told(lambda _: view.workers["worker-1"].pid != pid and view.workers["worker-1"].online)
+        assert cluster.restarts() == {}
         assert len(await client.attempts(task.id)) == 1
         with pytest.raises(NobodyThere):
             await client.live.drain("nobody")

@@ -18,7 +18,7 @@ from tests.support import wait_until
 from workbench.core.errors import NodeFailed, NoWorkbench, WorkbenchError
 from workbench.core.settings import STATE_FILE, RunningState, Settings, read_state
 from workbench.local.cluster import LocalCluster
-from workbench.local.control import down, launch, status, up
+from workbench.local.control import down, launch, resume, status, up
 from workbench.local.plan import Plan, Service
 from workbench.local.supervisor import AlreadyRunning
 
@@ -36,7 +36,8 @@ while True:
 
 def stand_in(name: str, order: Path, grace: float = 5.0) -> Service:
     """A service that writes its name into a file when it is told to end."""
-    return Service(name=name, command=(sys.executable, "-S", "-c", STAND_IN, name, str(order)), grace=grace)
+    command = (sys.executable, "-S", "-c", STAND_IN, name, str(order))
+    return Service(name=name, command=command, grace=grace, may_leave=name.startswith("worker"))
 
 
 def plan_of(directory: Path, *stages: tuple[str, ...]) -> Plan:
@@ -133,6 +134,23 @@ def test_a_workbench_comes_up_mends_itself_and_stops_in_order(
     wait_until(lambda: state_of(directory).restarts.get("node"), timeout=60)
     assert handshake(state.settings.broker_url)  # at the same address, so that its clients find it again
     assert state_of(directory).processes["tracker"] == state.processes["tracker"]
+
+    # A worker that was told to end, and has ended well, stays away until it's asked back. The tracker doesn't.
+    before = state_of(directory)
+    assert resume(directory) == ()
+    for name in ("tracker", "worker-1"):
+        os.kill(before.processes[name], signal.SIGTERM)
+    wait_until(lambda: state_of(directory).drained == ("worker-1",))
+    wait_until(lambda: state_of(directory).restarts.get("tracker"))
+    assert "worker-1" not in state_of(directory).processes
+    assert resume(directory) == ("worker-1",)
+    wait_until(lambda: "worker-1" in state_of(directory).processes)
+    assert state_of(directory).drained == ()
+    assert state_of(directory).restarts["worker-1"] == 1  # it hasn't crashed
+    (tmp_path / "order").unlink()
+    for name, lives in (("tracker", 2), ("worker-1", 3)):  # each tells the address once it can be told to end
+        told = directory / "logs" / f"{name}.log"
+        wait_until(lambda told=told, lives=lives: told.read_text().count("amqp://") == lives)
 
     # It stops in order, and leaves nothing but its data.
     processes = family(state.pid)

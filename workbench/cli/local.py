@@ -85,6 +85,15 @@ def down(directory: Directory = None) -> None:
 
 
 @app.command(rich_help_panel="A workbench on this machine")
+def resume(directory: Directory = None) -> None:
+    """Start the workers again that have been drained."""
+    from workbench.local import control
+
+    names = control.resume(directory)
+    say(f"Starting again: {', '.join(names)}." if names else "No worker has been drained.")
+
+
+@app.command(rich_help_panel="A workbench on this machine")
 def status(directory: Directory = None) -> None:
     """Tell whether a workbench is running, with its processes, workers and tasks."""
     from workbench.local import control
@@ -97,7 +106,10 @@ def status(directory: Directory = None) -> None:
     say(f"A workbench is running in {where} (pid {found.pid}).")
     if found.dashboard:
         say(f"Its dashboard is at {found.dashboard}")
-    print_table(("process", "pid"), [(name, str(pid)) for name, pid in found.processes.items()])
+    processes = {name: str(pid) for name, pid in found.processes.items()} | dict.fromkeys(found.drained, "drained")
+    print_table(("process", "pid"), list(processes.items()))
+    if found.drained:
+        say("Start what has been drained again: workbench resume")
     _print_facts(found.settings)
 
 

@@ -154,8 +154,8 @@ class Live:
     async def drain(self, worker: str) -> int:
         """Let a worker take nothing more, end what it runs, and stop; return how many tasks it still runs.
 
-        What doesn't end within the worker's grace time goes back to its queue. A supervisor starts another worker in
-        its place.
+        What doesn't end within the worker's grace time goes back to its queue. The worker stays away until it's started
+        again: by `workbench resume`, where `workbench up` started it.
 
         Raises
         ------

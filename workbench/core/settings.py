@@ -107,6 +107,7 @@ class RunningState(msgspec.Struct, frozen=True, kw_only=True):
     started: str = ""  # the supervisor's start time as the kernel tells it, so that a reused pid isn't mistaken for it
     processes: dict[str, int] = {}  # pids by name: node, epmd, tracker, worker-1 …
     restarts: dict[str, int] = {}  # how often each has been started again, where it has been
+    drained: tuple[str, ...] = ()  # workers that were told to stop, and stay away until `workbench resume`
     dashboard: str = ""  # where a browser on this machine finds it
 
 

@@ -42,7 +42,9 @@ async def discard_group(client: Client, data: Mapping[str, str]) -> str:
 async def drain(client: Client, data: Mapping[str, str]) -> str:
     """Have a worker end what it runs, and stop."""
     running = await client.live.drain(data["worker"])
-    return f"{data['worker']} takes nothing new, and stops when the {plural(running, 'task')} it runs have ended."
+    ends = f"stops when the {plural(running, 'task')} it runs {'has' if running == 1 else 'have'} ended"
+    told = f"{data['worker']} takes nothing new, and {ends if running else 'stops'}."
+    return f"{told} It stays away until it's started again: by workbench resume, where workbench up started it."
 
 
 async def replay(client: Client, data: Mapping[str, str]) -> str:

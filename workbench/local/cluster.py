@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import NoWorkbench, WorkbenchError
 from workbench.core.settings import RunningState, Settings, read_state
-from workbench.local.control import launch, status
+from workbench.local.control import launch, resume, status
 from workbench.local.plan import make_plan
 from workbench.local.processes import is_alive
 from workbench.local.readiness import await_workers
@@ -101,6 +101,7 @@ class LocalCluster:
         return (
             f"<LocalCluster {sum(workers)} of {len(workers)} workers running in {str(self.directory)!r}"
             + (f", down: {', '.join(down)}" if down else "")
+            + (f", drained: {', '.join(state.drained)}" if state.drained else "")
             + ">"
         )
 
@@ -133,6 +134,10 @@ class LocalCluster:
     def restarts(self) -> dict[str, int]:
         """Return how often each of them has crashed and been started again, where it has."""
         return self._state().restarts
+
+    def resume(self) -> tuple[str, ...]:
+        """Start the workers again that have been drained; return their names."""
+        return resume(self.directory)
 
     def client(self, **options: Any) -> Client:
         """Return a client that is connected to this cluster; the options are `Client`'s own."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from workbench.broker.files import private_directory, tail
-from workbench.core.errors import NodeFailed, WorkbenchError
+from workbench.core.errors import NodeFailed, NoWorkbench, WorkbenchError
 from workbench.core.settings import RunningState, default_directory, read_state
 from workbench.local import supervisor
 from workbench.local.plan import Plan, make_plan
@@ -131,6 +131,22 @@ def down(directory: str | Path | None = None, *, timeout: float = _STOP_TIMEOUT)
         time.sleep(0.05)
     _reap()
     return True
+
+
+def resume(directory: str | Path | None = None) -> tuple[str, ...]:
+    """Start the workers again that have been drained; return their names.
+
+    Raises
+    ------
+    NoWorkbench
+        If none runs in this directory.
+    """
+    running = status(directory)
+    if running is None:
+        raise NoWorkbench(f"no workbench is running in {Path(directory or default_directory()).absolute()}")
+    if running.drained:
+        _signal(running, signal.SIGUSR1)
+    return running.drained
 
 
 def _reap() -> None:

@@ -30,12 +30,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         Names its log file, and its pid in `workbench.json`.
     grace
         Seconds it gets between SIGTERM and SIGKILL when everything stops.
+    may_leave
+        Whether it stays away where it has ended well, as a worker does that was drained. It's otherwise started again,
+        whatever it ended with.
     """
 
     name: str
     command: tuple[str, ...]
     environ: dict[str, str] = {}
     grace: float = 10.0
+    may_leave: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +165,7 @@ def _workers(
             ),
             environ=environ,
             grace=_DRAIN + 2,
+            may_leave=True,
         )
         for name, these in served.items()
     )
@@ -181,4 +186,4 @@ def _count(number: int) -> range:
 
 def restart_delay(failures: int) -> float:
     """Return how many seconds to wait before a service starts again that has just ended `failures` times in a row."""
-    return min(_MAX_DELAY, 0.2 * 2.0 ** min(failures - 1, 16))
+    return min(_MAX_DELAY, 0.2 * 2.0 ** min(failures - 1, 16)) if failures else 0.0

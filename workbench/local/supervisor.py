@@ -25,7 +25,7 @@ from workbench.broker.files import private_directory, write_private
 from workbench.broker.node import Node
 from workbench.core.errors import WorkbenchError
 from workbench.core.settings import STATE_FILE, RunningState, Settings
-from workbench.local import guard
+from workbench.local.guarding import Guard
 from workbench.local.plan import Plan, Service, restart_delay
 from workbench.local.processes import kill_group, rotate, start_time
 
@@ -64,11 +64,13 @@ class Supervisor:
         self._plan = plan
         self._directory = Path(plan.directory)
         self._on_ready = on_ready
-        self._guard = _Guard()
+        self._guard = Guard()
         self._node = Node(self._directory / "broker", on_spawn=self._guard.watch)
         self._settings: Settings | None = None
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._restarts: dict[str, int] = {}
+        self._moving: set[int] = set()  # pids that were told to end because the broker has moved
+        self._drained: dict[str, asyncio.Event] = {}  # by name: set where one is asked back
         self._stop = asyncio.Event()
         self._prompt = False
 
@@ -76,6 +78,11 @@ class Supervisor:
         """Begin to stop. A prompt one, also in the midst of an ordinary one, doesn't wait for tasks to end."""
         self._prompt = self._prompt or prompt
         self._stop.set()
+
+    def resume(self) -> None:
+        """Start the workers again that have been drained."""
+        for asked_back in self._drained.values():
+            asked_back.set()
 
     async def run(self) -> None:
         """Start everything, keep it running, and stop it all after `stop`.
@@ -160,6 +167,7 @@ class Supervisor:
         if before is not None and before != self._settings:  # somebody had taken the port in the meantime
             logger.warning("the RabbitMQ node has moved to another port, so every service starts again")
             for child in self._children.values():
+                self._moving.add(child.pid)
                 child.terminate()
         self._publish()
 
@@ -202,8 +210,15 @@ class Supervisor:
             self._guard.forget(child.pid)
             if stop.is_set():
                 return
-            failures = 1 if time.monotonic() - began > _STEADY else failures + 1
-            logger.warning("%s ended with %s, starting it again", service.name, child.returncode)
+            moved = child.pid in self._moving
+            self._moving.discard(child.pid)
+            drained = service.may_leave and child.returncode == 0 and not moved
+            if drained:
+                await self._stay_away(service, stop)
+                failures = 0
+            else:
+                failures = 1 if time.monotonic() - began > _STEADY else failures + 1
+                logger.warning("%s ended with %s, starting it again", service.name, child.returncode)
             while True:
                 if await _within(restart_delay(failures), stop):
                     return
@@ -213,8 +228,20 @@ class Supervisor:
                 except OSError:  # no memory, no room for its log
                     failures += 1
                     logger.exception("%s could not be started again", service.name)
-            self._restarts[service.name] = self._restarts.get(service.name, 0) + 1
+            if not drained:
+                self._restarts[service.name] = self._restarts.get(service.name, 0) + 1
             self._publish()
+
+    async def _stay_away(self, service: Service, stop: asyncio.Event) -> None:
+        """Leave a service alone that was told to end by somebody else, until it's asked back."""
+        logger.info("%s has been drained: it stays away until it is asked back", service.name)
+        asked_back = self._drained[service.name] = asyncio.Event()
+        del self._children[service.name]
+        self._publish()
+        coming = asyncio.create_task(asked_back.wait())
+        await _first(coming, stop)
+        coming.cancel()
+        del self._drained[service.name]
 
     async def _end(self, service: Service, child: asyncio.subprocess.Process, ending: asyncio.Task[int]) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -238,6 +265,7 @@ class Supervisor:
             started=start_time(os.getpid()),
             processes={**self._node.processes(), **{name: child.pid for name, child in self._children.items()}},
             restarts=self._restarts,
+            drained=tuple(self._drained),
             dashboard=f"http://127.0.0.1:{self._plan.dashboard}/" if self._plan.dashboard else "",
         )
         try:
@@ -260,59 +288,6 @@ class _Stage:
     def __init__(self, stop: asyncio.Event, keepers: list[asyncio.Task[None]]) -> None:
         self.stop = stop
         self.keepers = keepers
-
-
-class _Guard:
-    """The supervisor's end of the pipe to the guard. May be used from any thread: a line is one small write."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._watched: set[int] = set()
-
-    def __enter__(self) -> None:
-        # The bare file and an isolated interpreter: nothing of the package, nothing of the user's environment.
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            bufsize=0,
-        )
-
-    def __exit__(self, *_: object) -> None:
-        process, self._process = self._process, None
-        if process is not None and process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(b"bye\n")
-            process.stdin.close()
-            process.wait()
-
-    def watch(self, group: int) -> None:
-        """Have this process group ended if the supervisor dies."""
-        self._watched.add(group)
-        self._tell(f"watch {group}")
-
-    def forget(self, group: int) -> None:
-        """Take a group off the list: it has ended, and its number may be given to another."""
-        self._watched.discard(group)
-        self._tell(f"forget {group}")
-
-    def check(self, groups: set[int]) -> None:
-        """See that the guard itself is alive, and watches these and no others."""
-        for group in self._watched - groups:
-            self.forget(group)
-        if self._process is not None and self._process.poll() is not None:
-            logger.warning("the guard ended with %s, starting another", self._process.returncode)
-            self.__exit__()
-            self.__enter__()
-            for group in groups:
-                self.watch(group)
-
-    def _tell(self, line: str) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # `check` starts another
-                self._process.stdin.write(f"{line}\n".encode())
 
 
 @contextlib.contextmanager
@@ -351,6 +326,8 @@ async def _within(seconds: float, event: asyncio.Event) -> bool:
 def run(plan: Plan, on_ready: Callable[[], None] = lambda: None, *, lifeline: int | None = None) -> None:
     """Run a plan in this process until SIGTERM, SIGINT or SIGHUP; a second one makes the stop prompt.
 
+    SIGUSR1 asks the workers back that have been drained.
+
     Parameters
     ----------
     lifeline
@@ -375,6 +352,7 @@ async def _run(plan: Plan, on_ready: Callable[[], None], lifeline: int | None) -
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGUSR1, supervisor.resume)
     running = asyncio.create_task(supervisor.run())
     if lifeline is not None:
         await _first(running, _cut(lifeline, loop))
