@@ -89,6 +89,20 @@ def test_another_workers_lane_is_taken_over_only_when_it_is_forgotten() -> None:
     assert len(drawn(execution(1, 0.0), execution(2, FORGOTTEN + 10.0, worker="w2")).lanes) == 1
 
 
+def test_a_worker_has_no_more_lanes_than_slots_however_often_they_are_replaced() -> None:
+    blocks = Blocks()
+    blocks.slots["w1"] = 2
+    blocks.add([execution(number, float(number), 0.5, slot=number) for number in range(1, 9)], T0 + 100)
+    assert [(lane.slot, lane.place) for lane in blocks.lanes] == [(7, 1), (8, 2)]
+
+
+def test_rows_are_in_the_order_of_workers_and_slots_not_in_that_of_arrival() -> None:
+    came = [("worker-10", 1), ("worker-2", 2), ("worker-2", 1), ("gpu", 3)]
+    blocks = drawn(*(execution(number, float(number), worker=w, slot=s) for number, (w, s) in enumerate(came)))
+    in_order = [lane for _, lane in sorted(zip(blocks.rows, blocks.lanes, strict=True), key=lambda each: each[0])]
+    assert [(lane.worker, lane.slot) for lane in in_order] == [came[3], came[2], came[1], came[0]]
+
+
 def test_lines_have_few_points_however_long_the_time() -> None:
     known = [Second(at=at, submitted=10, ended=5) for at in range(3600)]
     lines = series.lines(known, 0, 3600, 300)

@@ -7,6 +7,7 @@ minute of them wouldn't be kept. A failure never hides in one.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -52,6 +53,7 @@ class Lane:
     worker: str
     slot: int
     end: float
+    place: int  # among its worker's: the slot that it was made for
 
 
 class Blocks:
@@ -65,6 +67,7 @@ class Blocks:
 
     def __init__(self, kept: int = KEPT) -> None:
         self.lanes: list[Lane] = []
+        self.slots: dict[str, int] = {}  # how many each worker has, where that's known: it needs no more lanes
         self._kept = kept
         self.serial = 0
         self._open: dict[int, Block] = {}  # by lane
@@ -74,6 +77,13 @@ class Blocks:
     def merged(self) -> float:
         """Seconds that a block of several attempts spans at most."""
         return max(MERGED, len(self.lanes) * MINUTE / (0.8 * self._kept))
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The row of each lane, from the top: in the order of workers, then of their slots."""
+        lanes = list(self.lanes)
+        order = sorted(range(len(lanes)), key=lambda number: (_natural(lanes[number].worker), lanes[number].place))
+        return tuple(sorted(range(len(order)), key=order.__getitem__))
 
     def add(self, ended: Iterable[Execution], now: float) -> None:
         """Take in attempts that have ended; close the blocks to which none was added for a while."""
@@ -97,17 +107,22 @@ class Blocks:
 
     def lane_of(self, worker: str, slot: int, at: float) -> int:
         """Return the lane of a slot, at a time: its own, one that is free again, or a new one."""
-        idle = None
+        own, idle = [], None
         for number, lane in enumerate(self.lanes):
             if lane.worker == worker and lane.slot == slot:
                 return number
+            if lane.worker == worker:
+                own.append(number)
             free = at - lane.end > (IDLE if lane.worker == worker else FORGOTTEN)
             if free and idle is None:
                 idle = number
+        if len(own) >= self.slots.get(worker, len(own) + 1):
+            idle = min(own, key=lambda number: self.lanes[number].end)
         if idle is None:
-            self.lanes.append(Lane(worker, slot, at))
+            self.lanes.append(Lane(worker, slot, at, slot))
             return len(self.lanes) - 1
-        self.lanes[idle] = Lane(worker, slot, at)
+        place = self.lanes[idle].place if self.lanes[idle].worker == worker else slot
+        self.lanes[idle] = Lane(worker, slot, at, place)
         return idle
 
     def _add(self, execution: Execution) -> None:
@@ -174,3 +189,8 @@ class Blocks:
     def _close(self, lane: int) -> None:
         self.serial += 1
         self._blocks.append(replace(self._open.pop(lane), serial=self.serial))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return what to sort names by, so that `worker-2` comes before `worker-10`."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]

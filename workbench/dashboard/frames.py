@@ -17,11 +17,19 @@ _CARD = """
 """
 
 
-def framed(board: Board, *plots: figure) -> pn.Column:
-    """Return a card with a board at its top and charts below it."""
+def framed(*parts: Board | figure) -> pn.Column:
+    """Return a card with boards and charts below each other."""
+    shown = [_inset(part) if isinstance(part, Board) else _charted(part) for part in parts]
+    return pn.Column(*shown, sizing_mode="stretch_width", margin=0, stylesheets=[_CARD])
+
+
+def _inset(board: Board) -> Viewable:
     board.margin = (0, 4)
-    panes = [pn.pane.Bokeh(plot, sizing_mode="stretch_width", margin=0) for plot in plots]  # type: ignore[no-untyped-call]
-    return pn.Column(board, *panes, sizing_mode="stretch_width", margin=0, stylesheets=[_CARD])
+    return board
+
+
+def _charted(plot: figure) -> Viewable:
+    return pn.pane.Bokeh(plot, sizing_mode="stretch_width", margin=0)  # type: ignore[no-untyped-call]
 
 
 def stacked(*parts: Viewable) -> pn.Column:

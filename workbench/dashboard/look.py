@@ -28,8 +28,6 @@ SIGNS = {
     "warn": "!",
     "bad": "✗",
 }
-# Tol's "bright" scheme: told apart with any kind of colour vision, on white and on black.
-COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#aa3377", "#ee8866", "#8a8fa0", "#44bb99")
 
 esc = html.escape
 

@@ -16,8 +16,8 @@ from workbench.core.live import Bucket, Execution, Mark, QueueFacts
 from workbench.core.rpc import Changes, Queues, WorkerRecord
 from workbench.dashboard import series
 from workbench.dashboard.blocks import Block, Blocks
-from workbench.dashboard.look import COLOURS
 from workbench.dashboard.series import Lines, Second, Summary
+from workbench.dashboard.styles import Style, style
 
 KEPT = 3600
 """Seconds of the charts that are remembered."""
@@ -58,7 +58,7 @@ class Picture:
     pending: int = 0
     workers: tuple[WorkerRecord, ...] = ()
     operations: tuple[str, ...] = ()
-    colours: Mapping[str, str] = field(default_factory=dict)
+    styles: Mapping[str, Style] = field(default_factory=dict)
     blocks: Blocks = field(default_factory=Blocks)
     running: tuple[Block, ...] = ()
     skipped: int = 0
@@ -110,7 +110,7 @@ class Model:
         self._workers: dict[str, WorkerRecord] = {}
         self._running: dict[tuple[str, int, int, str, datetime], Execution] = {}
         self._blocks = Blocks()
-        self._colours: dict[str, str] = {}
+        self._styles: dict[str, Style] = {}
 
     def take(self, told: Changes, queues: Queues | None, *, address: str) -> None:
         """Take in what the tracker told; `queues` is None where it wasn't asked for them."""
@@ -120,6 +120,7 @@ class Model:
         now = told.health.now
         self._operations.update(counter.operation for counter in told.counters if counter.operation)
         self._workers.update((worker.worker, worker) for worker in told.workers)
+        self._blocks.slots.update((worker.worker, worker.slots) for worker in told.workers)
         self._take_buckets(told.buckets, int(now.timestamp()))
         self._take_executions(told.executions, now)
         picture = Picture(
@@ -138,7 +139,7 @@ class Model:
             pending=told.health.pending,
             workers=tuple(self._workers.values()),
             operations=tuple(sorted(self._operations)),
-            colours=dict(self._colours),
+            styles=dict(self._styles),
             blocks=self._blocks,
             running=self._blocks.under_way(self._running.values(), now.timestamp()),
             skipped=told.skipped,
@@ -175,8 +176,8 @@ class Model:
     def _take_executions(self, executions: Iterable[Execution], now: datetime) -> None:
         ended = []
         for execution in executions:
-            if execution.operation not in self._colours:
-                self._colours[execution.operation] = COLOURS[len(self._colours) % len(COLOURS)]
+            if execution.operation not in self._styles:
+                self._styles[execution.operation] = style(len(self._styles))
             if execution.finished_at is None:
                 self._running[execution.key] = execution
             else:

@@ -12,8 +12,9 @@ from bokeh.plotting import figure
 from workbench.dashboard import figures, series
 from workbench.dashboard.board import Board
 from workbench.dashboard.frames import framed, stacked
-from workbench.dashboard.look import COLOURS, Html, count, empty, esc, plural, rate, seconds, table
+from workbench.dashboard.look import Html, count, empty, esc, plural, rate, seconds, table
 from workbench.dashboard.series import Lines
+from workbench.dashboard.styles import COLOURS, Style
 from workbench.dashboard.views.base import View
 
 if TYPE_CHECKING:
@@ -104,10 +105,12 @@ class Charts(View):
             kind,
             source=self._sources[family],
             line_width=2,
-            color=COLOURS[number % len(COLOURS)],
-            line_dash=_DASHES[number % len(_DASHES)],
+            color=_colour(number),
+            line_dash=_DASHES[(number + number // len(COLOURS)) % len(_DASHES)],  # another one the next time round
             legend_label=family,
         )
+        if kind != "ended":  # a value between seconds without any is no line
+            plot.scatter("at", kind, source=self._sources[family], size=4, color=_colour(number))
         plot.legend.orientation = "horizontal"
         plot.legend.location = "top_left"
         value = "@ended{0.0}/s" if kind == "ended" else f"@{kind}{{0.000}} s"
@@ -127,9 +130,12 @@ def _spans(chosen: int) -> str:
     )
 
 
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
 def _swatch(number: int, family: str) -> str:
-    colour = COLOURS[number % len(COLOURS)]
-    return f"<span class='state'><span class='swatch' style='background:{colour}'></span>{esc(family)}</span>"
+    return f"<span class='state'>{Style(_colour(number)).swatch}{esc(family)}</span>"
 
 
 def _numbers(picture: Picture, family: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from workbench.dashboard.frames import framed, stacked
 from workbench.dashboard.look import Html, ago, card, count, facts, link, meter, plural, rate, seconds, state
 from workbench.dashboard.model import RATES
 from workbench.dashboard.series import Quantiles
+from workbench.dashboard.styles import COLOURS
 from workbench.dashboard.views.base import View
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ class Overview(View):
         self._range = Range1d(start=0, end=1)
         self.plot = figures.chart(190, "tasks per second", x_range=self._range, y_range=DataRange1d(start=0))
         lines = [
-            self.plot.line("at", "in", source=self._source, color="#4477aa", line_width=2, legend_label="in"),
+            self.plot.line("at", "in", source=self._source, color=COLOURS[0], line_width=2, legend_label="in"),
             self.plot.line(
-                "at", "out", source=self._source, color="#ee8866", line_width=2, line_dash=[6, 3], legend_label="out"
+                "at", "out", source=self._source, color=COLOURS[1], line_width=2, line_dash=[6, 3], legend_label="out"
             ),
         ]
         self.plot.legend.orientation = "horizontal"
