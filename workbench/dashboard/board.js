@@ -2,26 +2,72 @@
 //
 // A link is an ordinary one (`#/task/…`), so that back, bookmark and "open in a new tab" work. A button has `data-act`, a
 // form `data-form`; what should be asked first has `data-confirm`.
-export function render({ model, el }) {
+
+// Make one element's content equal to another's. What is equal stays as it is, with its focus, and opened if it was.
+function renew(old, fresh) {
+  const there = [...old.childNodes], wanted = [...fresh.childNodes]
+  wanted.forEach((node, place) => {
+    const was = there[place]
+    if (!was) {
+      old.append(node)
+    } else if (was.nodeName !== node.nodeName || was.id !== node.id) {
+      was.replaceWith(node)
+    } else if (node.nodeType !== Node.ELEMENT_NODE) {
+      if (was.data !== node.data) was.data = node.data
+    } else {
+      for (const { name } of [...was.attributes]) if (!node.hasAttribute(name) && name !== "open") was.removeAttribute(name)
+      for (const { name, value } of node.attributes) if (was.getAttribute(name) !== value) was.setAttribute(name, value)
+      renew(was, node)
+      if (was.matches("input, select") && was.value !== node.value) was.value = node.value
+    }
+  })
+  for (const node of there.slice(wanted.length)) node.remove()
+}
+
+// Bokeh's browser part takes what the server has sent for its own news, and sends a whole chart with all its data back
+// beside the first event of it. The page makes no models of its own, so none is ever new to the server.
+function sendNothingBack(document) {
+  const news = document._new_models
+  if (!(news instanceof Set)) return
+  news.clear()
+  news.add = () => news
+}
+
+export function render({ model, view }) {
   const box = document.createElement("div")
   box.className = "board"
   box.innerHTML = model.frame
   const shown = {}
+  let pressed = false
 
   const fill = () => {
+    if (pressed) return // a button that is replaced between press and release gets no click
     for (const part of box.querySelectorAll("[data-part]")) {
       const html = model.parts[part.dataset.part] ?? ""
-      const typed = part.querySelector('input:focus, select:focus')
-      if (shown[part.dataset.part] !== html && !typed) {
+      if (part.querySelector("input:focus, select:focus")) {
+        shown[part.dataset.part] = null // what is typed stays, and it's looked at again when that's over
+      } else if (shown[part.dataset.part] !== html) {
         shown[part.dataset.part] = html
-        const opened = new Set([...part.querySelectorAll("details[open]")].map(each => each.id))
-        part.innerHTML = html
-        for (const each of part.querySelectorAll("details")) if (opened.has(each.id)) each.open = true
+        const fresh = document.createElement("div")
+        fresh.innerHTML = html
+        renew(part, fresh)
       }
     }
   }
   fill()
   model.on("parts", fill)
+
+  const press = () => { pressed = true }
+  const release = () => {
+    if (pressed) setTimeout(() => { pressed = false; fill() }) // after the click that follows
+  }
+  box.addEventListener("pointerdown", press)
+  window.addEventListener("pointerup", release)
+  window.addEventListener("pointercancel", release)
+  model.on("remove", () => {
+    window.removeEventListener("pointerup", release)
+    window.removeEventListener("pointercancel", release)
+  })
 
   const tell = message => model.send_msg(message)
 
@@ -111,6 +157,7 @@ export function render({ model, el }) {
   tell({ ready: true })
   let heard = true
   if (model.leads) { // the one board that stands for the page: it follows the address and wears the theme
+    sendNothingBack(view.model.document)
     const chosen = localStorage.getItem("workbench-theme")
     wear(chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches)
     if (location.hash) route()
@@ -126,7 +173,6 @@ export function render({ model, el }) {
       }
     }, 1000)
     model.on("remove", () => { clearInterval(watch); window.removeEventListener("hashchange", route) })
-    model.on("go", () => { if (model.go) location.hash = model.go })
   }
   return box
 }

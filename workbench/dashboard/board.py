@@ -30,7 +30,6 @@ class Board(JSComponent):
     parts = param.Dict(default={})
     leads = param.Boolean(default=False, doc="Whether it stands for the page: follows the address, wears the theme.")
     beat = param.Integer(default=0, doc="Goes up while the server is there.")
-    go = param.String(default="", doc="Where the page is to go.")
 
     _esm = (HERE / "board.js").read_text()
     _stylesheets: ClassVar[list[str]] = [(HERE / "board.css").read_text()]

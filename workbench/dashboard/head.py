@@ -15,7 +15,8 @@ FRAME = """
 <header class='top'>
   <a class='brand' href='#/overview'>work<span>bench</span></a>
   <div class='row grow' data-part='where' role='status'></div>
-  <button type='button' class='plain' data-act='theme' aria-label='Light or dark' title='Light or dark'>◐ Theme</button>
+  <button type='button' class='plain' data-act='theme' aria-label='Light or dark' title='Light or dark'>
+    ◐<span class='hide-narrow'> Theme</span></button>
   <nav aria-label='Views' data-part='views'></nav>
 </header>
 <div class='banner lost' role='alert'><span>✗</span><span>The dashboard's server doesn't answer: what is shown is old.

@@ -130,12 +130,10 @@ class Page:
             case {"act": "dismiss"}:
                 self._toast = None
                 self.tick()
-            case {"act": str(act), **data} if not self.read_only and act in actions.ACTIONS:
+            case {"act": str(act)} if act in actions.ACTIONS and self.read_only:
+                self.say("This dashboard is read-only: nothing was done.", bad=True)
+            case {"act": str(act), **data} if act in actions.ACTIONS:
                 self.run(lambda client: actions.ACTIONS[act](client, data), self._done)
-
-    def go(self, route: str) -> None:
-        """Lead the reader's browser somewhere."""
-        self.head.go = f"/{route}"
 
     def run(
         self,

@@ -42,6 +42,8 @@ def end_with_input() -> None:
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 1024):
             pass
+        # Who read what this process prints has gone, too: Bokeh's handler of the signal prints, and would fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="workbench lifeline", daemon=True).start()

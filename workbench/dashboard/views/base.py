@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.dashboard.board import Board
 from workbench.dashboard.look import Html, button
@@ -51,3 +51,29 @@ class View:
     def action(self, act: str, label: str, **options: Any) -> Html:
         """Return a button that changes something; nothing where the dashboard is read-only."""
         return Html("") if self.page.read_only else button(act, label, **options)
+
+
+class BoardView(View):
+    """A view that is one board, without charts.
+
+    What it shows comes with the picture, or it asks for it: when it's visited, and when something was done from it.
+    """
+
+    frame: ClassVar[str] = "<div class='stack' data-part='body'></div>"
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        self._board = self.board(self.frame, body="")
+
+    @property
+    def panel(self) -> Board:
+        return self._board
+
+    def open(self, rest: str) -> None:
+        self.ask()
+
+    def acted(self) -> None:
+        self.ask()
+
+    def ask(self) -> None:
+        """Ask for what doesn't come with the picture; by default there is nothing like that."""

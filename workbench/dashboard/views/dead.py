@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workbench.broker.letters import Letter
-from workbench.dashboard.board import Board
 from workbench.dashboard.look import Html, button, clip, empty, plural, table, task_link, when
-from workbench.dashboard.views.base import View
+from workbench.dashboard.views.base import BoardView
 
 if TYPE_CHECKING:
     from workbench.dashboard.model import Picture
@@ -17,55 +16,44 @@ MOST = 200
 COLUMNS = ("task", "operation", "died of", "reason", "when", "worker", "attempts", "")
 
 
-class Dead(View):
+class Dead(BoardView):
     """The oldest dead letters. Looking goes through the broker's queue, so it's done when asked for only."""
 
     name = "dead"
     title = "Dead letters"
+    frame = (
+        "<section class='card'><div class='head'><h2>Dead letters</h2><span class='tell grow' data-part='told'>"
+        "</span><span class='row' data-part='all'></span></div><div data-part='body'></div></section>"
+    )
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
         self._known = page.feed.picture.dead
-        self._panel = self.board(
-            "<section class='card'><div class='head'><h2>Dead letters</h2><span class='tell grow' data-part='told'>"
-            "</span><span class='row' data-part='all'></span></div><div data-part='body'></div></section>",
-            told="", all="", body="",
-        )  # fmt: skip
-
-    @property
-    def panel(self) -> Board:
-        return self._panel
-
-    def open(self, rest: str) -> None:
-        self._ask()
 
     def show(self, picture: Picture) -> None:
         if picture.dead != self._known:
             self._known = picture.dead
-            self._ask()
-
-    def acted(self) -> None:
-        self._ask()
+            self.ask()
 
     def on(self, message: dict[str, Any]) -> None:
         if message.get("act") == "refresh":
-            self._ask()
+            self.ask()
         else:
             super().on(message)
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
         self.page.run(lambda client: client.dead_letters(MOST), self._found)
 
     def _found(self, letters: list[Letter]) -> None:
         refresh = button("refresh", "Refresh", look="plain")
         if not letters:
             words = "What can't be delivered, done or recorded comes here, and can be sent again."
-            self._panel.write(told="", all=refresh, body=empty("No dead letters", words))
+            self._board.write(told="", all=refresh, body=empty("No dead letters", words))
             return
         told = plural(len(letters), "letter")
         if len(letters) == MOST:
             told = f"Showing the oldest {told} of {max(self._known, MOST):,}."
-        self._panel.write(told=told, all=refresh + self._for_all(), body=self._table(letters))
+        self._board.write(told=told, all=refresh + self._for_all(), body=self._table(letters))
 
     def _for_all(self) -> Html:
         everything = "all dead letters"

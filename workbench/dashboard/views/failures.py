@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from workbench.core.live import FailureGroup
 from workbench.core.rpc import Failures as FoundFailures
-from workbench.dashboard.board import Board
 from workbench.dashboard.look import Html, ago, card, clip, count, empty, esc, link, plural, table, task_link
-from workbench.dashboard.views.base import View
+from workbench.dashboard.views.base import BoardView
 from workbench.dashboard.views.tasks import link_to
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ AGAIN = 3.0  # seconds
 COLUMNS = ("operation", "what went wrong", "where", "tasks", "first", "last", "the latest", "")
 
 
-class Failures(View):
+class Failures(BoardView):
     """Groups of tasks that have failed."""
 
     name = "failures"
@@ -30,40 +29,39 @@ class Failures(View):
         super().__init__(page)
         self._asked_at = 0.0
         self._failed = -1
-        self._panel = self.board("<div data-part='body'></div>", body=card("Failures", empty("One moment", "")))
-
-    @property
-    def panel(self) -> Board:
-        return self._panel
-
-    def open(self, rest: str) -> None:
-        self._ask()
-
-    def acted(self) -> None:
-        self._ask()
+        self._told: FoundFailures | None = None
+        self._board.write(body=card("Failures", empty("One moment", "")))
 
     def show(self, picture: Picture) -> None:
         failed = picture.states.get("failed", 0)
         if failed != self._failed and self.page.feed.now() - self._asked_at >= AGAIN:
             self._failed = failed
-            self._ask()
+            self.ask()
+        self._draw(picture.at)  # how long ago it was
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
         self._asked_at = self.page.feed.now()
         self.page.run(lambda client: client.live.failures(), self._found)
 
-    def _found(self, found: FoundFailures) -> None:
-        now = self.page.feed.picture.at
-        if not found.groups:
-            body = empty("Nothing has failed", "Tasks that fail come here, grouped by what went wrong.")
-            self._panel.write(body=card("Failures", body))
+    def _found(self, told: FoundFailures) -> None:
+        self._told = told
+        self._draw(self.page.feed.picture.at)
+
+    def _draw(self, now: datetime) -> None:
+        if self._told is None:
             return
-        told = f"{plural(found.total, 'failed task')} in {plural(found.total_groups, 'group')}, the latest first."
-        if len(found.groups) < found.total_groups:
-            told += f" Showing {len(found.groups):,} of them."
-        rows = [self._row(group, now) for group in found.groups]
-        shown = table(COLUMNS, rows, numbers=(3,), narrow=(2, 4, 6), label="Failures")
-        self._panel.write(body=card("Failures", shown, told))
+        groups, total = self._told.groups, self._told.total_groups
+        if not groups:
+            body = empty("Nothing has failed", "Tasks that fail come here, grouped by what went wrong.")
+            self._board.write(body=card("Failures", body))
+            return
+        told = f"{plural(self._told.total, 'failed task')} in {plural(total, 'group')}, the latest first."
+        if len(groups) < total:
+            told += f" Showing {len(groups):,} of them."
+        shown = table(
+            COLUMNS, [self._row(group, now) for group in groups], numbers=(3,), narrow=(2, 4, 6), label="Failures"
+        )
+        self._board.write(body=card("Failures", shown, told))
 
     def _row(self, group: FailureGroup, now: datetime) -> tuple[object, ...]:
         tasks = plural(group.count, "task")

@@ -5,35 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.core.live import QueueFacts
-from workbench.dashboard.board import Board
 from workbench.dashboard.look import Html, card, count, empty, esc, facts, link, plural, rate, seconds, state, table
-from workbench.dashboard.views.base import View
+from workbench.dashboard.views.base import BoardView
 
 if TYPE_CHECKING:
     from workbench.dashboard.model import Picture
-    from workbench.dashboard.page import Page
 
 BACKLOG = 10_000  # messages for the tracker from which on it's said
 COLUMNS = ("queue", "how it is", "depth", "in flight", "consumers", "arriving", "being started", "time to drain")
 
 
-class Queues(View):
+class Queues(BoardView):
     """Task queues, delay queues and dead letters."""
 
     name = "queues"
     title = "Queues"
 
-    def __init__(self, page: Page) -> None:
-        super().__init__(page)
-        self._panel = self.board("<div class='stack' data-part='body'></div>")
-
-    @property
-    def panel(self) -> Board:
-        return self._panel
-
     def show(self, picture: Picture) -> None:
         tasks = [queue for queue in picture.queues if queue.kind == "tasks"]
-        self._panel.write(body=_tasks(tasks) + f"<div class='cards'>{_delays(picture)}{_others(picture)}</div>")
+        self._board.write(body=_tasks(tasks) + f"<div class='cards'>{_delays(picture)}{_others(picture)}</div>")
 
 
 def _tasks(queues: list[QueueFacts]) -> Html:

@@ -12,7 +12,6 @@ from workbench.core.live import Detail
 from workbench.core.rpc import AttemptRecord
 from workbench.core.states import TaskRecord
 from workbench.dashboard import previews
-from workbench.dashboard.board import Board
 from workbench.dashboard.look import (
     Html,
     button,
@@ -29,7 +28,7 @@ from workbench.dashboard.look import (
     table,
     when,
 )
-from workbench.dashboard.views.base import View
+from workbench.dashboard.views.base import BoardView
 from workbench.dashboard.views.tasks import link_to
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Story:
         return self.detail.record
 
 
-class Task(View):
+class Task(BoardView):
     """One task, at its own address."""
 
     name = "task"
@@ -65,27 +64,19 @@ class Task(View):
         self._task_id = ""
         self._story: Story | None = None
         self._asked_at = 0.0
-        self._panel = self.board(_FRAME, body="")
-
-    @property
-    def panel(self) -> Board:
-        return self._panel
 
     def open(self, rest: str) -> None:
         if rest != self._task_id:
             self._task_id, self._story = rest.strip(), None
-            self._panel.write(body=card("Task", empty("One moment", f"Asking the tracker for {self._task_id}.")))
-        self._ask()
+            self._board.write(body=card("Task", empty("One moment", f"Asking the tracker for {self._task_id}.")))
+        self.ask()
 
     def show(self, picture: Picture) -> None:
         alive = self._story is None or not self._story.record.state.terminal
         if alive and self.page.feed.now() - self._asked_at >= AGAIN:
-            self._ask()
+            self.ask()
 
-    def acted(self) -> None:
-        self._ask()
-
-    def _ask(self) -> None:
+    def ask(self) -> None:
         task_id = self._task_id
         self._asked_at = self.page.feed.now()
         before = self._story
@@ -102,11 +93,11 @@ class Task(View):
 
     def _told(self, told: Story) -> None:
         self._story = told
-        self._panel.write(body=self._body(told))
+        self._board.write(body=self._body(told))
 
     def _missing(self, error: WorkbenchError) -> None:
         if self._story is None:
-            self._panel.write(body=card("Task", empty(type(error).__name__, str(error))))
+            self._board.write(body=card("Task", empty(type(error).__name__, str(error))))
 
     def _body(self, told: Story) -> str:
         record = told.record
@@ -145,9 +136,6 @@ class Task(View):
             f"{''.join(buttons)}</div><div class='row'>{state(record.state.value)}"
             f"<span class='faint'>{esc(told.why)}</span></div>{progress}</section>"
         )
-
-
-_FRAME = "<div class='stack' data-part='body'></div>"
 
 
 async def story(client: Client, task_id: str, before: Story | None) -> Story:

@@ -8,9 +8,8 @@ from urllib.parse import parse_qs, urlencode
 
 from workbench.core.messages import utcnow
 from workbench.core.states import State, TaskRecord
-from workbench.dashboard.board import Board
 from workbench.dashboard.look import Html, button, clip, count, empty, esc, plural, seconds, state, table, when
-from workbench.dashboard.views.base import View
+from workbench.dashboard.views.base import BoardView
 
 if TYPE_CHECKING:
     from workbench.core.rpc import Page as Found
@@ -22,11 +21,15 @@ COLUMNS = ("task", "state", "operation", "submitted", "waited", "ran", "attempt"
 SPANS = {"": "any time", "600": "last 10 minutes", "3600": "last hour", "86400": "last day", "604800": "last 7 days"}
 
 
-class Tasks(View):
+class Tasks(BoardView):
     """A page of tasks, newest first."""
 
     name = "tasks"
     title = "Tasks"
+    frame = """<section class='card stack'>
+<div class='head'><h2>Tasks</h2><span class='tell grow' data-part='told' role='status'></span>
+<button type='button' class='plain' data-act='refresh'>Refresh</button></div>
+<div data-part='form'></div><div data-part='body'></div><div class='row end' data-part='pages'></div></section>"""
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
@@ -35,25 +38,21 @@ class Tasks(View):
         self._asked = 0
         self._operations: tuple[str, ...] = ()
         self._workers: tuple[str, ...] = ()
-        self._panel = self.board(_FRAME, form=_form({}, (), ()), told="", body="", pages="")
-
-    @property
-    def panel(self) -> Board:
-        return self._panel
+        self._board.write(form=_form({}, (), ()))
 
     def open(self, rest: str) -> None:
         query = {name: values[0] for name, values in parse_qs(rest).items() if name in _FIELDS}
-        if query != self._wanted or not self._panel.parts["body"]:
+        if query != self._wanted or not self._board.parts["body"]:
             self._wanted = query
-            self._panel.write(form=_form(query, self._operations, self._workers))
+            self._board.write(form=_form(query, self._operations, self._workers))
             self._first()
 
     def show(self, picture: Picture) -> None:
         names, workers = picture.operations, tuple(sorted(worker.worker for worker in picture.workers))
         if (names, workers) != (self._operations, self._workers):
             self._operations, self._workers = names, workers
-            self._panel.write(form=_form(self._wanted, names, workers))
-        if not self._panel.parts["body"]:
+            self._board.write(form=_form(self._wanted, names, workers))
+        if not self._board.parts["body"]:
             self._first()
 
     def on(self, message: dict[str, Any]) -> None:
@@ -61,30 +60,26 @@ class Tasks(View):
             case {"form": "filter", "values": dict(values)}:
                 wanted = {name: str(values.get(name, "")).strip() for name in _FIELDS}
                 self._wanted = {name: value for name, value in wanted.items() if value}
+                self._board.write(form=_form(self._wanted, self._operations, self._workers))
                 self._first()
-            case {"act": "clear"}:
-                self.page.go("tasks")
             case {"act": "refresh"}:
-                self._ask()
+                self.ask()
             case {"act": "first"}:
                 self._first()
             case {"act": "next", "before": str(before)} if before:
                 self._pages.append(before)
-                self._ask()
+                self.ask()
             case {"act": "back"} if self._pages:
                 self._pages.pop()
-                self._ask()
+                self.ask()
             case _:
                 super().on(message)
 
-    def acted(self) -> None:
-        self._ask()
-
     def _first(self) -> None:
         self._pages = []
-        self._ask()
+        self.ask()
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
         """Ask for the page; an answer that comes after a later question is of no interest any more."""
         self._asked += 1
         asked, wanted = self._asked, dict(self._wanted)
@@ -116,7 +111,7 @@ class Tasks(View):
             f"{first + 1:,} to {first + len(found.records):,}" if len(found.records) > 1 else count(len(found.records))
         )
         more = "" if found.exact else "at least "
-        self._panel.write(
+        self._board.write(
             told=f"Showing {shown} of {more}{plural(found.total, 'task')}{filtered}, newest first.",
             body=_table(found.records) if found.records else self._nothing(),
             pages=self._paging(found.before),
@@ -136,10 +131,6 @@ class Tasks(View):
 
 
 _FIELDS = ("text", "state", "operation", "worker", "since", "group")
-_FRAME = """<section class='card stack'>
-<div class='head'><h2>Tasks</h2><span class='tell grow' data-part='told' role='status'></span>
-<button type='button' class='plain' data-act='refresh'>Refresh</button></div>
-<div data-part='form'></div><div data-part='body'></div><div class='row end' data-part='pages'></div></section>"""
 
 
 def _form(wanted: dict[str, str], operations: tuple[str, ...], workers: tuple[str, ...]) -> str:
@@ -153,8 +144,7 @@ def _form(wanted: dict[str, str], operations: tuple[str, ...], workers: tuple[st
         + _select("worker", {"": "any worker", **{name: name for name in workers}}, wanted)
         + _select("since", SPANS, wanted, "submitted")
         + _hidden(wanted)
-        + button("clear", "Clear", look="plain")
-        + "</form>"
+        + "<a class='button plain' href='#/tasks'>Clear</a></form>"
     )
 
 

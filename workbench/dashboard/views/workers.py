@@ -5,34 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.core.rpc import WorkerRecord
-from workbench.dashboard.board import Board
 from workbench.dashboard.look import Html, ago, card, count, empty, esc, meter, plural, size, state, table, task_link
-from workbench.dashboard.views.base import View
+from workbench.dashboard.views.base import BoardView
 
 if TYPE_CHECKING:
     from workbench.dashboard.model import Picture
-    from workbench.dashboard.page import Page
 
 COLUMNS = ("worker", "state", "host", "families", "slots busy", "CPU", "memory", "done", "heartbeat", "runs now", "")
 _SHOWN = 6  # tasks of one worker
 
 
-class Workers(View):
+class Workers(BoardView):
     """Every worker that the tracker knows."""
 
     name = "workers"
     title = "Workers"
 
-    def __init__(self, page: Page) -> None:
-        super().__init__(page)
-        self._panel = self.board("<div data-part='body'></div>")
-
-    @property
-    def panel(self) -> Board:
-        return self._panel
-
     def show(self, picture: Picture) -> None:
-        self._panel.write(body=self._body(picture))
+        self._board.write(body=self._body(picture))
 
     def _body(self, picture: Picture) -> str:
         workers = sorted(picture.workers, key=lambda worker: (not worker.online, worker.host, worker.worker))
