@@ -39,11 +39,11 @@ lab: setup ## Start a workbench and JupyterLab; the workbench stops when Jupyter
 
 .PHONY: test
 test: setup-test ## Run the tests, against a real RabbitMQ
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/browser $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 .PHONY: browser
-browser: setup-test ## Look at the dashboard in a real browser; the screenshots are in build/screenshots
-	@$(BIN)/python -m pytest tests/browser $(ARGS)
+browser: setup-test ## Look at the dashboard in a real browser, also for long; the screenshots are in build/screenshots
+	@$(BIN)/python -m pytest tests/browser -m "" $(ARGS)
 
 .PHONY: faults
 faults: setup-faults ## Provoke every fault and write what was measured into docs/reliability.md; takes a while, run it alone

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
@@ -19,7 +23,10 @@ pytest.importorskip("panel")
 playwright = pytest.importorskip("playwright.sync_api")
 
 SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+T = TypeVar("T")
+FORGETFUL = ("--unused-session-lifetime", "6000", "--check-unused-sessions", "500")
+"""Options with which a session ends six seconds after its page; it has to outlive the time until that has loaded."""
 TIMEOUT = 15_000  # milliseconds a browser waits for a condition
 playwright.expect.set_options(timeout=TIMEOUT)
 
@@ -40,23 +47,35 @@ class Served:
 def serve(settings: Settings, *options: str, **environ: str) -> Iterator[Served]:
     """Run `workbench dashboard` for a while."""
     command = [sys.executable, "-m", "workbench", "dashboard", "--port", "0", *options]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **settings.as_environ(), **environ},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("The dashboard is at "), line
-        url = line.split()[-1]
-        wait_until(lambda: answers(url), what="the server answers")
-        yield Served(process, url)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **settings.as_environ(), **environ},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("The dashboard is at "), line
+            url = line.split()[-1]
+            wait_until(lambda: answers(url), what="the server answers")
+            yield Served(process, url)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+            log.seek(0)
+            said = log.read()
+            sys.stderr.write(said)
+    assert "reference already known" not in said  # the browser has sent back what it was sent
+
+
+def ask(question: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Ask a client what it answers to `await` only; in a thread, as Playwright has a loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(question())).result(60)
 
 
 def answers(url: str) -> bool:
@@ -87,19 +106,20 @@ def client(cluster: wb.LocalCluster) -> Iterator[wb.Client]:
 
 @pytest.fixture(scope="session")
 def served(cluster: wb.LocalCluster) -> Iterator[Served]:
-    with serve(cluster.settings) as served:
+    with serve(cluster.settings, *FORGETFUL) as served:
         yield served
 
 
 @pytest.fixture(scope="module")  # while it lives an event loop runs, which nobody else could start
 def browser() -> Iterator[object]:
     if CHROMIUM is None:
-        pytest.skip("Debian's chromium is not installed (apt-get install chromium)")
+        pytest.skip("no chromium is installed (apt-get install chromium): the dashboard isn't looked at in a browser")
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
+        assert not browser.is_connected()
 
 
 @pytest.fixture

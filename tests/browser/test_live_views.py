@@ -5,7 +5,6 @@ import re
 import pytest
 
 import workbench as wb
-from tests.support import wait_until
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -33,8 +32,8 @@ def test_the_stream_draws_attempts_and_a_click_opens_the_task(served, client, vi
         """() => {
             const plots = Object.values(Bokeh.index).flatMap(view => [...view.model.references()])
             const plot = plots.find(m => m.type === 'Figure' && m.renderers.some(r => r.data_source?.data?.task))
-            const data = plot.renderers[0].data_source.data
-            const at = data.name.findIndex(name => name === 'text.sleep')
+            const { data } = plot.renderers.map(r => r.data_source).find(s => s.data.name.includes('text.sleep'))
+            const at = data.name.indexOf('text.sleep')
             const view = Bokeh.index.find_one(plot)
             const box = view.canvas_view.el.getBoundingClientRect()
             return { x: box.left + view.frame.x_scale.compute((data.left[at] + data.right[at]) / 2),
@@ -67,48 +66,6 @@ def test_queues_tell_their_depth_and_who_takes_from_them(served, client, visit, 
     expect(row).to_contain_text("empty")
     expect(row.locator("td").nth(4)).to_have_text(re.compile(r"^[1-9]$"))
     shot(page, "queues-light")
-
-
-def test_a_worker_shows_what_it_runs_and_its_tasks_can_be_cancelled(served, client, visit) -> None:
-    handle = client.submit("text.sleep", 600)
-    page = visit(f"{served.url}#/workers")
-    row = page.locator("tr", has_text="worker-1")
-    expect(row.get_by_role("link", name=handle.id[-8:])).to_be_visible()
-    row.get_by_role("button", name="Cancel its tasks").click()
-    page.get_by_role("button", name="Go ahead").click()
-    wait_until(lambda: handle.status().state.value == "cancelled", what="it is cancelled")
-    expect(page.locator(".toast")).to_contain_text("cancelled")
-
-
-def test_failures_are_grouped_and_a_group_is_sent_again_and_discarded(served, client, visit, shot) -> None:
-    handles = failed(client, "a group of failures", 3)
-    page = visit(f"{served.url}#/failures")
-    row = page.locator("tr", has_text="bad.raises")
-    expect(row).to_contain_text("ValueError")
-    expect(row).to_contain_text("in raises")
-    shot(page, "failures-light")
-    row.get_by_role("button", name="Send again").click()
-    page.get_by_role("button", name="Go ahead").click()
-    wait_until(lambda: all(handle.status().replay >= 1 for handle in handles), what="all were sent again")
-    wait_until(lambda: all(handle.status().state.value == "failed" for handle in handles), what="they failed again")
-    expect(page.locator(".toast")).to_contain_text("sent again")
-    row.get_by_role("button", name="Discard").click()
-    page.get_by_role("button", name="Go ahead").click()
-    expect(row).to_have_count(0)
-    assert handles[0].status().state.value == "failed"
-
-
-def test_a_failed_task_is_sent_again_from_its_page(served, client, visit, tmp_path) -> None:
-    stone = tmp_path / "stone"
-    stone.touch()
-    handle = client.submit("text.stumble", str(tmp_path), 1, 0.0, str(stone))
-    wait_until(lambda: handle.status().state.value == "failed", timeout=90, what="it has failed")
-    stone.unlink()
-    page = visit(f"{served.url}#/task/{handle.id}")
-    page.get_by_role("button", name="Send again").click()
-    page.get_by_role("button", name="Go ahead").click()
-    wait_until(lambda: handle.status().state.value == "succeeded", what="it succeeded the second time")
-    expect(page.locator(".board .row > .state:visible")).to_have_text(re.compile("succeeded"))
 
 
 def test_search_finds_by_the_beginning_of_an_id_and_by_exception(served, client, visit) -> None:

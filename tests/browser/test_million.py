@@ -29,7 +29,8 @@ def changed(page, act) -> float:
                 const inside = el.shadowRoot && find(el.shadowRoot); if (inside) return inside } }
             const told = find(document).closest('.card')
             new MutationObserver(() => { window.drawn ??= performance.now() })
-                .observe(told.querySelector('[data-part=body]'), { childList: true })
+                .observe(told.querySelector('[data-part=body]'),
+                         { childList: true, subtree: true, characterData: true })
             const began = () => { window.began = performance.now() }
             told.addEventListener('input', began, true); told.addEventListener('click', began, true) }"""
     )

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import workbench as wb
-from tests.browser.conftest import answers, serve
+from tests.browser.conftest import FORGETFUL, answers, serve
 from tests.support import is_alive, wait_until
 from workbench.dashboard.ports import free_port
 
@@ -53,27 +54,6 @@ def proxied(port: int, path: str, to: str) -> str:
         f"location {path} {{ proxy_pass {to}; proxy_http_version 1.1; proxy_set_header Host $http_host;\n"
         "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; }"
     )
-
-
-def test_read_only_has_no_action_and_takes_none(cluster, client, visit) -> None:
-    handle = client.submit("text.sleep", 600)
-    wait_until(lambda: handle.status().state.value == "running", what="it runs")
-    with serve(cluster.settings, "--read-only") as served:
-        page = visit(f"{served.url}#/task/{handle.id}")
-        expect(page.get_by_text("read-only")).to_be_visible()
-        expect(page.get_by_role("button", name="Copy id")).to_be_visible()
-        expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
-        # A message that no button of the page could send.
-        page.evaluate(
-            """id => { for (const view of Object.values(Bokeh.index)) for (const m of view.model.references())
-                if (m.class_name === 'Board') m.send_event?.({act: 'cancel', tasks: id}) }""",
-            handle.id,
-        )
-        page.goto(f"{served.url}#/workers")
-        expect(page.locator("table[aria-label=Workers] tr", has_text="worker-1")).to_be_visible()
-        expect(page.get_by_role("button", name="Drain")).to_have_count(0)
-    assert handle.status().state.value == "running"
-    handle.cancel()
 
 
 def test_it_works_below_a_prefix_behind_nginx(cluster, visit, tmp_path) -> None:
@@ -161,9 +141,8 @@ def test_the_page_says_that_tracker_and_broker_are_gone_and_recovers_without_a_g
             expect(tile).to_have_text("32", timeout=30_000)
 
 
-@pytest.mark.slow
 def test_fifty_openings_and_closings_leave_no_session_behind(cluster, browser) -> None:
-    with serve(cluster.settings, "--rest-session-info", "--session-history", "-1") as served:
+    with serve(cluster.settings, "--rest-session-info", "--session-history", "-1", *FORGETFUL) as served:
 
         def live() -> int:
             with urllib.request.urlopen(f"{served.url}rest/session_info", timeout=10) as answer:
@@ -206,6 +185,26 @@ def test_a_client_shows_its_dashboard_in_a_cell_and_it_ends_with_the_client(clus
     client.close()
     wait_until(lambda: not is_alive(pid), what="its process ends")
     assert "closed" in screen._repr_html_()
+
+
+def test_a_dashboard_ends_when_the_kernel_is_gone_that_started_it_and_read_its_output(cluster) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workbench", "dashboard", "--port", "0", "--until-eof"],
+        env={**os.environ, **cluster.settings.as_environ(), "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        url = process.stdout.readline().decode().split()[-1]
+        wait_until(lambda: answers(url), what="the server answers")
+        process.stdout.close()
+        process.stdin.close()
+        process.wait(30)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_dashboard_that_is_shown_again_replaces_the_one_before(cluster, served, visit) -> None:
