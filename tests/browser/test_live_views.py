@@ -33,7 +33,7 @@ def test_the_stream_draws_attempts_and_a_click_opens_the_task(served, client, vi
             const plots = Object.values(Bokeh.index).flatMap(view => [...view.model.references()])
             const plot = plots.find(m => m.type === 'Figure' && m.renderers.some(r => r.data_source?.data?.task))
             const { data } = plot.renderers.map(r => r.data_source).find(s => s.data.name.includes('text.sleep'))
-            const at = data.name.indexOf('text.sleep')
+            const at = data.name.lastIndexOf('text.sleep')  // older ones may have left the chart
             const view = Bokeh.index.find_one(plot)
             const box = view.canvas_view.el.getBoundingClientRect()
             return { x: box.left + view.frame.x_scale.compute((data.left[at] + data.right[at]) / 2),
