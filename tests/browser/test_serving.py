@@ -141,6 +141,7 @@ def test_the_page_says_that_tracker_and_broker_are_gone_and_recovers_without_a_g
             expect(tile).to_have_text("32", timeout=30_000)
 
 
+@pytest.mark.slow  # tests/unit/test_dashboard_sessions.py counts what is left, sooner and without a browser
 def test_fifty_openings_and_closings_leave_no_session_behind(cluster, browser) -> None:
     with serve(cluster.settings, "--rest-session-info", "--session-history", "-1", *FORGETFUL) as served:
 
