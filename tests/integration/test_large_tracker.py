@@ -38,6 +38,7 @@ def test_every_page_of_every_search_among_a_million_tasks_comes_within_300_ms(tm
             "operation": [None, "image", "image.thumbnail", "convert.image", "none"],
             "worker": [None, "image-01", "data-02", "none"],
             "text": ["", "thumb", "KeyError", "-01", "e", "0", "nothing", ids[len(ids) // 2][:10]],
+            "argument": ["", "flights-99", "carrier", "flights-12345.", "nothing"],
             "group": [None, groups[0].group, groups[-1].group],
             "submitted_from": [None, end - timedelta(days=3)],
             "submitted_before": [None, end - timedelta(days=2)],

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from workbench.core.ids import new_name, new_task_id
+from workbench.core.ids import made_at, new_name, new_task_id
 
 
 def test_ids_are_uuids_of_version_7_that_tell_their_time() -> None:
@@ -14,6 +14,14 @@ def test_ids_are_uuids_of_version_7_that_tell_their_time() -> None:
     number = uuid.UUID(new_task_id())
     assert (number.version, number.variant) == (7, uuid.RFC_4122)
     assert before <= number.int >> 80 <= time.time_ns() // 1_000_000 + 1
+
+
+def test_when_an_id_was_made_is_read_from_it_where_it_tells() -> None:
+    before = time.time()
+    made = made_at(new_task_id())
+    assert made is not None
+    assert before - 0.001 <= made.timestamp() <= time.time() + 0.001
+    assert made_at("mine-7") is made_at(str(uuid.uuid4())) is None
 
 
 def test_ids_sort_by_the_order_they_were_made_in() -> None:

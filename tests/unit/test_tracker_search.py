@@ -15,7 +15,7 @@ from tests.unit.tracker_facts import IDS, T0, accepted, at, finished, learn, onl
 from workbench.core.messages import Failure, Status
 from workbench.core.rpc import Filter
 from workbench.core.states import State, TaskRecord
-from workbench.tracker import search
+from workbench.tracker import arguments, search
 from workbench.tracker.database import Database
 from workbench.tracker.failures import group_of, last_frame
 from workbench.tracker.views import brief
@@ -227,6 +227,53 @@ def test_text_is_found_in_a_workers_name_of_any_case(database: Database) -> None
     counts = database.counts_by_operation()
     found = database.search(Filter(text="nODE-"), counts, before=None, limit=10)
     assert [record.task_id for record in found.records] == IDS[:1]
+
+
+def packed(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.msgpack.encode(value))
+
+
+def test_a_text_is_found_in_arguments_of_any_case_and_nowhere_else_in_the_message(database: Database) -> None:
+    learn(
+        database,
+        accepted(IDS[0], args=(packed("/data/Flights-7.csv"),)),
+        accepted(IDS[1], kwargs={"by": packed(["carrier", "Zürich"])}),
+        accepted(IDS[2], operation="data.carrier", kwargs={"carrier": packed(1)}),
+        accepted(IDS[3], args=(packed("flights-8"),)),
+        finished(IDS[3]),
+    )
+    counts = database.counts_by_operation()
+
+    def found(**chosen: Any) -> list[str]:
+        page = database.search(Filter(**chosen), counts, before=None, limit=10)
+        assert (page.total, page.exact, page.unfinished, page.before) == (len(page.records), True, False, None)
+        return [record.task_id for record in page.records]
+
+    assert found(argument="FLIGHTS-") == [IDS[3], IDS[0]]
+    assert found(argument="flights-", states=(State.SUCCEEDED,)) == [IDS[3]]
+    assert found(argument="carrier") == [IDS[1]]
+    assert found(argument="Zürich") == [IDS[1]]
+    assert found(argument="data.carrier") == found(argument="kwargs") == []
+    assert found(argument="carrier", text="thumb") == [IDS[1]]
+
+
+def test_a_search_in_arguments_goes_on_where_its_time_ended(
+    seeded: tuple[Database, list[TaskRecord]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, records = seeded
+    monkeypatch.setattr(arguments, "PATIENCE", 0.0)  # one step each, whatever is found there
+    counts, before, found, looks = database.counts_by_operation(), None, [], 0
+    while True:
+        page = database.search(Filter(argument="flights-7"), counts, before=before, limit=20)
+        found += [record.task_id for record in page.records]
+        assert not page.exact
+        assert page.unfinished or len(page.records) == 20 or page.before is None
+        looks += 1
+        if (before := page.before) is None:
+            break
+    oldest_first = [record.task_id for record in reversed(records)]
+    assert found == [task_id for n, task_id in enumerate(oldest_first) if str(n).startswith("7")][::-1]
+    assert looks > len(records) // arguments._STEP
 
 
 def test_a_filter_travels() -> None:

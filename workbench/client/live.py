@@ -67,6 +67,7 @@ class Live:
         group: str | None = None,
         submitted_from: datetime | None = None,
         submitted_before: datetime | None = None,
+        argument: str = "",
         before: str | None = None,
         limit: int = 100,
     ) -> Page:
@@ -87,6 +88,10 @@ class Live:
             The id of a group of failures.
         submitted_from, submitted_before
             Aware datetimes.
+        argument
+            Part of a text in the arguments, such as a file's name; the case of ASCII's letters doesn't matter. The
+            tracker looks through the messages that it keeps, back in time, for a fraction of a second. A page that
+            isn't full by then is `unfinished`: the next one goes on.
         before
             The last page's `before`, for the next page.
         limit
@@ -100,6 +105,7 @@ class Live:
             group=group,
             submitted_from=submitted_from,
             submitted_before=submitted_before,
+            argument=argument,
         )
         return await self._ask(rpc.SearchTasks(filter=chosen, before=before, limit=limit), Page)
 

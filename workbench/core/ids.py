@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+import uuid
+from datetime import UTC, datetime
 
 _lock = threading.Lock()
 _last = 0
@@ -28,6 +30,15 @@ def new_task_id() -> str:
     number = (stamp << 80) | (0x7 << 76) | ((rand >> 62) << 64) | (0b10 << 62) | (rand & ((1 << 62) - 1))
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def made_at(task_id: str) -> datetime | None:
+    """Return when an id was made, in UTC, to the millisecond; None where it isn't a UUIDv7."""
+    try:
+        number = uuid.UUID(task_id)
+    except ValueError:
+        return None
+    return datetime.fromtimestamp((number.int >> 80) / 1000, UTC) if number.version == 7 else None
 
 
 def new_name(prefix: str) -> str:

@@ -103,6 +103,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     group: str | None = None  # a `FailureGroup`'s id
     submitted_from: Time | None = None
     submitted_before: Time | None = None
+    argument: str = ""  # part of a text in the arguments, as long as the task's message is kept
 
 
 class SearchTasks(Request, frozen=True, kw_only=True, tag="tasks.search"):
@@ -289,6 +290,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="p
     total: int  # tasks that match, on all pages
     exact: bool  # whether `total` is all; otherwise there are at least so many
     before: str | None = None  # for the next page; None where this is the last
+    # Whether the search ended before the page was full: `before` is how far it came, and the next page goes on there.
+    unfinished: bool = False
 
 
 class TaskDetail(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="detail"):

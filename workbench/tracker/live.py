@@ -121,6 +121,7 @@ class LiveAnswers:
             total=found.total,
             exact=found.exact,
             before=found.before,
+            unfinished=found.unfinished,
         )
 
     def _detail(self, task_id: str) -> Detail | None:

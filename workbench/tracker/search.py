@@ -1,7 +1,7 @@
 """Searching among a million tasks: each search is a few branches, and each branch one walk along one index.
 
-No task is in two branches, so that their counts add up. A branch names the columns its index begins with, in SQL that
-has `task_id` next, and so the newest come first without sorting.
+A branch names the columns its index begins with, in SQL that has `task_id` next, and so the newest come first without
+sorting. A page takes a task that is in two branches once; a count leaves out of each branch what those before it have.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Branch(NamedTuple):
     worker: str | None = None
     group: str | None = None
     beginning: str | None = None  # of the task ids
-    without: tuple[sa.ColumnElement[bool], ...] = ()  # what other branches have
+    without: tuple[sa.ColumnElement[bool], ...] = ()  # what branches before it have: for counts only
 
 
 class Names(NamedTuple):
@@ -46,7 +46,7 @@ class Names(NamedTuple):
 
     operations: tuple[str, ...]
     workers: tuple[str, ...]
-    groups: tuple[str, ...]
+    groups: Mapping[str, str]  # of failures, each with its operation
 
 
 def names(connection: sa.Connection, text: str, counts: Counts) -> Names:
@@ -58,14 +58,20 @@ def names(connection: sa.Connection, text: str, counts: Counts) -> Names:
         return sa.func.lower(column).like(pattern, escape="\\")
 
     kinds = sa.or_(like(failure_groups.c.type), like(failure_groups.c.frame))
+    groups = sa.select(failure_groups.c.group_id, failure_groups.c.operation).where(kinds).limit(MOST_NAMES)
     return Names(
         tuple(sorted({operation for operation, _ in counts if operation and part in operation.lower()})),
         tuple(connection.scalars(sa.select(workers.c.worker).where(like(workers.c.worker)).limit(MOST_NAMES))),
-        tuple(connection.scalars(sa.select(failure_groups.c.group_id).where(kinds).limit(MOST_NAMES))),
+        {row.group_id: row.operation for row in connection.execute(groups)},
     )
 
 
-def branches(chosen: Filter, counts: Counts, found: Names | None) -> list[Branch]:
+def operation_of(connection: sa.Connection, group: str) -> str | None:
+    """Return the operation that all tasks of a group of failures have in common."""
+    return connection.scalar(sa.select(failure_groups.c.operation).where(failure_groups.c.group_id == group))
+
+
+def branches(chosen: Filter, counts: Counts, found: Names | None, grouped: str | None = None) -> list[Branch]:
     """Return the branches of a search.
 
     Parameters
@@ -76,12 +82,22 @@ def branches(chosen: Filter, counts: Counts, found: Names | None) -> list[Branch
         How many there are: branches without any are left out.
     found
         What the filter's text is part of, where it has one.
+    grouped
+        The operation of the filter's group of failures, where it has one.
     """
     operations = _operations(chosen.operation, counts)
-    plain = [Branch(worker=chosen.worker, group=chosen.group)]
-    if found is not None:
-        plain = list(_of_text(plain[0], chosen.text, found))
-    with_operations = plain if operations is None else list(_of_operations(plain, operations))
+    if chosen.group is not None:  # the group's index has no operation, and needs none
+        if operations is not None and grouped not in operations:
+            return []
+        operations = None
+    plain = Branch(worker=chosen.worker, group=chosen.group)
+    if found is None:
+        named = [plain]
+    elif chosen.group is not None:
+        named = list(_of_group(plain, chosen.text, found, grouped))
+    else:
+        named = list(_of_text(plain, chosen.text, found, operations))
+    with_operations = named if operations is None else list(_of_operations(named, operations))
     return [each for branch in with_operations for each in _of_states(branch, chosen.states, counts)]
 
 
@@ -100,7 +116,10 @@ def total(chosen: Filter, counts: Counts) -> int | None:
 def page(
     connection: sa.Connection, chosen: Filter, wanted: Iterable[Branch], before: str | None, limit: int
 ) -> list[str]:
-    """Return the ids of the newest tasks of these branches that are older than `before`, the newest first."""
+    """Return the ids of the newest tasks of these branches that are older than `before`, the newest first.
+
+    What other branches have isn't left out by the database, which might walk long among nothing else.
+    """
     found = []
     for branch in wanted:
         conditions = [*_conditions(branch), *_times(chosen)]
@@ -108,14 +127,19 @@ def page(
             conditions.append(tasks.c.task_id < before)
         query = sa.select(tasks.c.task_id).where(*conditions).order_by(tasks.c.task_id.desc()).limit(limit)
         found.append(connection.scalars(query).all())
-    return list(itertools.islice(heapq.merge(*found, reverse=True), limit))
+    once = (task_id for task_id, _ in itertools.groupby(heapq.merge(*found, reverse=True)))
+    return list(itertools.islice(once, limit))
 
 
 def count(connection: sa.Connection, chosen: Filter, wanted: Sequence[Branch], most: int) -> int:
-    """Count the tasks of these branches, up to `most`."""
+    """Count the tasks of these branches, up to `most`.
+
+    What a walk has to leave out was counted before, so it's less than `most` as well: every walk is a short one.
+    """
     counted = 0
     for branch in wanted:
-        these = sa.select(sa.literal(1)).where(*_conditions(branch), *_times(chosen)).limit(most - counted)
+        conditions = [*_conditions(branch), *branch.without, *_times(chosen)]
+        these = sa.select(sa.literal(1)).where(*conditions).limit(most - counted)
         counted += connection.scalar(sa.select(sa.func.count()).select_from(these.subquery())) or 0
         if counted >= most:
             break
@@ -135,25 +159,44 @@ def _operations(name: str | None, counts: Counts) -> tuple[str, ...] | None:
     return tuple(sorted({operation for operation, _ in counts if operation.partition(".")[0] == name}))
 
 
-def _of_text(plain: Branch, text: str, found: Names) -> Iterable[Branch]:
-    """Split a branch by what the text may be part of: each without what came before it."""
-    no_operation = tasks.c.operation.not_in(found.operations)
-    no_worker = sa.or_(tasks.c.worker.is_(None), tasks.c.worker.not_in(found.workers))
-    no_group = sa.or_(tasks.c.failure_group.is_(None), tasks.c.failure_group.not_in(found.groups))
+def _of_text(plain: Branch, text: str, found: Names, operations: Sequence[str] | None) -> Iterable[Branch]:
+    """Split a branch by what the text may be part of."""
     yield from (plain._replace(operation=operation) for operation in found.operations)
+    no_operation = (tasks.c.operation.not_in(found.operations),) if found.operations else ()
     for worker in found.workers:
         if plain.worker in (None, worker):
-            yield plain._replace(worker=worker, without=(no_operation,))
-    for group in found.groups:
-        if plain.group in (None, group):
-            yield plain._replace(group=group, without=(no_operation, no_worker))
+            yield plain._replace(worker=worker, without=no_operation)
+    for group, operation in found.groups.items():
+        if operation not in found.operations and (operations is None or operation in operations):
+            yield plain._replace(group=group, without=_no_worker(found))
     if len(text) >= ID_TOLD:
-        yield plain._replace(beginning=text.lower(), without=(no_operation, no_worker, no_group))
+        without = (*no_operation, *_no_worker(found), *_none_of(tasks.c.failure_group, tuple(found.groups)))
+        yield plain._replace(beginning=text.lower(), without=without)
 
 
-def _of_operations(plain: Iterable[Branch], operations: Sequence[str]) -> Iterable[Branch]:
-    for branch in plain:
-        if branch.operation is None:
+def _of_group(plain: Branch, text: str, found: Names, grouped: str | None) -> Iterable[Branch]:
+    """Split the tasks of one group of failures by what the text may be part of: not at all, where that is the group."""
+    if grouped in found.operations or plain.group in found.groups:
+        yield plain
+        return
+    yield from (plain._replace(worker=worker) for worker in found.workers if plain.worker in (None, worker))
+    if len(text) >= ID_TOLD:
+        yield plain._replace(beginning=text.lower(), without=_no_worker(found))
+
+
+def _no_worker(found: Names) -> tuple[sa.ColumnElement[bool], ...]:
+    return _none_of(tasks.c.worker, found.workers)
+
+
+def _none_of(column: sa.ColumnElement[str | None], names: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    return (sa.or_(column.is_(None), column.not_in(names)),) if names else ()
+
+
+def _of_operations(named: Iterable[Branch], operations: Sequence[str]) -> Iterable[Branch]:
+    for branch in named:
+        if branch.group is not None:
+            yield branch  # of one of them
+        elif branch.operation is None:
             yield from (branch._replace(operation=operation) for operation in operations)
         elif branch.operation in operations:
             yield branch
@@ -186,7 +229,6 @@ def _conditions(branch: Branch) -> Iterable[sa.ColumnElement[bool]]:
     if branch.beginning is not None:
         yield tasks.c.task_id >= branch.beginning
         yield tasks.c.task_id < f"{branch.beginning}\x7f"  # after every letter of an id
-    yield from branch.without
 
 
 def _times(chosen: Filter) -> Iterable[sa.ColumnElement[bool]]:

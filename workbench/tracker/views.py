@@ -12,10 +12,11 @@ import sqlalchemy as sa
 from workbench.core.live import FailureGroup
 from workbench.core.rpc import Failures, Filter
 from workbench.core.states import State, TaskRecord
-from workbench.tracker import search
+from workbench.tracker import arguments, search
 from workbench.tracker.batch import decode_record
 from workbench.tracker.connections import Connections, chunks
 from workbench.tracker.schema import failure_groups, from_micros, tasks, to_micros
+from workbench.tracker.search import Branch
 
 RECENT = 50_000
 """Tasks that a tracker looks back on as it starts."""
@@ -28,6 +29,7 @@ class Found(NamedTuple):
     total: int
     exact: bool
     before: str | None  # for the next page; None where this is the last
+    unfinished: bool = False  # whether the search ended before the page was full, and there are tasks left to look at
 
 
 class Views:
@@ -74,7 +76,10 @@ class Views:
         """
         with self._connections.read() as connection:
             found = search.names(connection, chosen.text, counts) if chosen.text else None
-            wanted = search.branches(chosen, counts, found)
+            grouped = search.operation_of(connection, chosen.group) if chosen.group else None
+            wanted = search.branches(chosen, counts, found, grouped)
+            if chosen.argument:
+                return self._looked(connection, chosen, wanted, before, limit)
             ids = search.page(connection, chosen, wanted, before, limit + 1)
             records = _in_order(connection, ids[:limit])
             total = search.total(chosen, counts)
@@ -85,6 +90,24 @@ class Views:
             else:
                 exact = True
         return Found(records, total, exact, ids[limit - 1] if limit and len(ids) > limit else None)
+
+    def _looked(
+        self,
+        connection: sa.Connection,
+        chosen: Filter,
+        wanted: Sequence[Branch],
+        before: str | None,
+        limit: int,
+    ) -> Found:
+        ids, reached = arguments.look(connection, chosen, wanted, before, limit + 1)
+        full = len(ids) > limit
+        return Found(
+            records=_in_order(connection, ids[:limit]),
+            total=len(ids),
+            exact=before is None and reached is None,
+            before=ids[limit - 1] if full and limit else reached,
+            unfinished=not full and reached is not None,
+        )
 
     def counts_by_operation(self) -> dict[tuple[str, State], int]:
         """Return how many tasks there are by operation and state, where there are any."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
+from workbench.core.ids import made_at
 from workbench.core.messages import utcnow
 from workbench.core.states import State, TaskRecord
 from workbench.dashboard.look import Html, button, clip, count, empty, esc, plural, seconds, state, table, when
@@ -97,6 +98,7 @@ class Tasks(BoardView):
                 worker=wanted.get("worker"),
                 text=wanted.get("text", ""),
                 group=wanted.get("group"),
+                argument=wanted.get("argument", ""),
                 submitted_from=utcnow() - timedelta(seconds=float(span)) if span in SPANS and span else None,
                 before=before,
                 limit=PAGE,
@@ -111,13 +113,16 @@ class Tasks(BoardView):
             f"{first + 1:,} to {first + len(found.records):,}" if len(found.records) > 1 else count(len(found.records))
         )
         more = "" if found.exact else "at least "
+        told = f"Showing {shown} of {more}{plural(found.total, 'task')}{filtered}, newest first."
         self._board.write(
-            told=f"Showing {shown} of {more}{plural(found.total, 'task')}{filtered}, newest first.",
-            body=_table(found.records) if found.records else self._nothing(),
+            told=_unfinished(found) if found.unfinished else told,
+            body=_table(found.records) if found.records else self._nothing(found),
             pages=self._paging(found.before),
         )
 
-    def _nothing(self) -> Html:
+    def _nothing(self, found: Found) -> Html:
+        if found.unfinished:
+            return empty("No task matches so far", "Older goes on from there. Other filters make it faster.")
         if self._wanted:
             return empty("No task matches", "Take a filter off, or look at a longer time.")
         return empty("No tasks yet", 'Submit one: client.submit("image.thumbnail", "photo.jpg")')
@@ -130,7 +135,7 @@ class Tasks(BoardView):
         )
 
 
-_FIELDS = ("text", "state", "operation", "worker", "since", "group")
+_FIELDS = ("text", "argument", "state", "operation", "worker", "since", "group")
 
 
 def _form(wanted: dict[str, str], operations: tuple[str, ...], workers: tuple[str, ...]) -> str:
@@ -139,6 +144,9 @@ def _form(wanted: dict[str, str], operations: tuple[str, ...], workers: tuple[st
         "<form data-form='filter' data-route='tasks' role='search'><label class='wide'>search"
         f"<input type='search' name='text' value='{esc(wanted.get('text', ''), quote=True)}' "
         "placeholder='operation, worker, error, or beginning of an id' autocomplete='off' spellcheck='false'></label>"
+        "<label>in arguments"
+        f"<input type='text' name='argument' value='{esc(wanted.get('argument', ''), quote=True)}' "
+        "placeholder='flights.csv' autocomplete='off' spellcheck='false'></label>"
         + _select("state", states, wanted)
         + _select("operation", {"": "any operation", **{name: name for name in operations}}, wanted)
         + _select("worker", {"": "any worker", **{name: name for name in workers}}, wanted)
@@ -170,6 +178,13 @@ def _select(name: str, options: dict[str, str], wanted: dict[str, str], label: s
 def link_to(**wanted: str) -> str:
     """Return the address of a search, such as `tasks?state=failed`."""
     return f"tasks?{urlencode({name: value for name, value in wanted.items() if value})}"
+
+
+def _unfinished(found: Found) -> str:
+    """Say how far a search came that ended before the page was full."""
+    back = made_at(found.before or "")
+    through = f"Looked through the tasks back to {back:%Y-%m-%d %H:%M:%S}" if back else "Looked through some tasks"
+    return f"{through}: {plural(len(found.records), 'match', 'matches')} there. Older goes on."
 
 
 def _table(records: tuple[TaskRecord, ...]) -> Html:
