@@ -90,19 +90,24 @@ class Aggregates:
         if not transitions:
             return
         self._version += 1
-        counts, changed, version, current = self._counts, self._changed, self._version, int(now.timestamp())
+        tally, follow = self.tallies.add, self.executions.add
+        version, current = self._version, int(now.timestamp())
+        moves: dict[tuple[str, State | None, str, State], int] = {}
+        move: tuple[str, State | None, str, State]
         for before, after in transitions:
-            self.tallies.add(before, after, current, version)
-            self.executions.add(before, after, now)
-            there = (after.operation, after.state)
-            if before is not None:
-                here = (before.operation, before.state)
-                if here == there:
-                    continue
-                counts[here] = counts.get(here, 0) - 1
-                changed[here] = version
-            counts[there] = counts.get(there, 0) + 1
-            changed[there] = version
+            tally(before, after, current, version)
+            follow(before, after, now)
+            if before is None:
+                move = ("", None, after.operation, after.state)
+            elif before.state is after.state and before.operation == after.operation:
+                continue
+            else:
+                move = (before.operation, before.state, after.operation, after.state)
+            moves[move] = moves.get(move, 0) + 1
+        for (operation, state, new_operation, new_state), count in moves.items():
+            if state is not None:
+                self._add((operation, state), -count)
+            self._add((new_operation, new_state), count)
         told = [at for _, after in transitions[-20:] if (at := _told_at(after)) is not None]
         if told:
             self.lag = max(0.0, (now - max(told)).total_seconds())
@@ -159,6 +164,10 @@ class Aggregates:
             skipped=skipped,
             workers=tuple(known.record for known in self._workers.values() if known.version > version),
         )
+
+    def _add(self, key: tuple[str, State], count: int) -> None:
+        self._counts[key] = self._counts.get(key, 0) + count
+        self._changed[key] = self._version
 
     def _miss(self, now: datetime) -> None:
         """Take silent workers for lost, and forget those of yesterday."""

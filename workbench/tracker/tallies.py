@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from workbench.core.live import Bucket, Histogram, bin_of
 from workbench.core.routing import family_of
-from workbench.core.states import State, TaskRecord
+from workbench.core.states import TERMINAL, State, TaskRecord
 
 KEPT = 3600
 """Seconds."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND = timedelta(seconds=1)
 _SPRING = 60  # seconds between two cleanings
 
 Key = tuple[int, str, str]
@@ -81,7 +79,8 @@ class Tallies:
     def __init__(self) -> None:
         self._tallies: dict[Key, _Tally] = {}  # those touched last at the end
         self._cleaned = 0
-        self._families: dict[str, str] = {}  # of operations
+        self._version = 0
+        self._touched: dict[tuple[int, str, str | None], _Tally] = {}  # of this version, by operation
         self._gone: dict[Place, _Tally] = {}  # what isn't kept by the second any more
         self._before: dict[Place, _Tally] = {}  # what is no part of the totals
 
@@ -97,20 +96,23 @@ class Tallies:
         version
             What changes now bears this number.
         """
-        if before is not None:
-            if after.submitted_at is not None and before.submitted_at is None:
-                self._at(after, after.submitted_at, current, version).submitted += 1
-            if after.replay > before.replay:
-                before = None
-        elif after.submitted_at is not None:
-            self._at(after, after.submitted_at, current, version).submitted += 1
-        if after.queued_at is not None and (before is None or after.queued_attempt > before.queued_attempt):
-            self._at(after, after.queued_at, current, version).arrived += 1
-        if after.started_at is not None and (before is None or after.started_at != before.started_at):
-            tally = self._at(after, after.started_at, current, version)
+        submitted_at, queued_at, started_at = after.submitted_at, after.queued_at, after.started_at
+        new = submitted_at is not None and (before is None or before.submitted_at is None)
+        if before is not None and after.replay > before.replay:
+            before = None
+        tally = None
+        if submitted_at is not None and new:
+            tally = self._at(after, submitted_at, current, version)
+            tally.submitted += 1
+        if queued_at is not None and (before is None or after.queued_attempt > before.queued_attempt):
+            if tally is None or queued_at != submitted_at:  # nearly all are submitted and arrive at the same moment
+                tally = self._at(after, queued_at, current, version)
+            tally.arrived += 1
+        if started_at is not None and (before is None or started_at != before.started_at):
+            tally = self._at(after, started_at, current, version)
             tally.started += 1
-            if (waited := after.seconds_queued) is not None:
-                _count(tally.waiting, waited)
+            if queued_at is not None and after.queued_attempt == after.attempt:
+                _count(tally.waiting, (started_at - queued_at).total_seconds())
         state = after.state
         if state is State.RETRYING:
             if after.failed_at is not None and (
@@ -118,13 +120,16 @@ class Tallies:
             ):
                 tally = self._at(after, after.failed_at, current, version)
                 tally.retried += 1
-                if after.started_at is not None:
-                    _count(tally.running, (after.failed_at - after.started_at).total_seconds())
-        elif after.finished_at is not None and (before is None or not before.state.terminal):
+                if started_at is not None:
+                    _count(tally.running, (after.failed_at - started_at).total_seconds())
+        elif after.finished_at is not None and (before is None or before.state not in TERMINAL):
             tally = self._at(after, after.finished_at, current, version)
-            setattr(tally, state.value, getattr(tally, state.value) + 1)
-            if (ran := after.seconds_running) is not None:
-                _count(tally.running, ran)
+            if state is State.SUCCEEDED:
+                tally.succeeded += 1
+            else:
+                setattr(tally, state.value, getattr(tally, state.value) + 1)
+            if started_at is not None:
+                _count(tally.running, (after.finished_at - started_at).total_seconds())
 
     def since(self, version: int, oldest: int) -> Iterator[Bucket]:
         """Return the buckets that have changed since a version, none from before a second, in the order of time."""
@@ -167,14 +172,23 @@ class Tallies:
 
     def _at(self, record: TaskRecord, at: datetime, current: int, version: int) -> _Tally:
         """Return the tally of a moment."""
-        second = min((at - _EPOCH) // _SECOND, current)  # a worker's clock may be ahead, by a little
+        second = int(at.timestamp())
+        if second > current:  # a worker's clock may be ahead, by a little
+            second = current
+        if version != self._version:
+            self._touched.clear()
+            self._version = version
+        where = (second, record.operation, record.lane)
+        tally = self._touched.get(where)
+        if tally is None:
+            tally = self._touched[where] = self._touch(second, record, current, version)
+        return tally
+
+    def _touch(self, second: int, record: TaskRecord, current: int, version: int) -> _Tally:
+        """Return the tally of a second, which bears this version from now on."""
         if second <= current - KEPT:
             return _Tally()  # counted nowhere
-        operation = record.operation
-        family = self._families.get(operation)
-        if family is None:
-            family = self._families[operation] = family_of(operation) if operation else ""
-        key = (second, family, record.lane or "")
+        key = (second, family_of(record.operation) if record.operation else "", record.lane or "")
         tally = self._tallies.get(key)
         if tally is None or tally.version != version:
             tally = self._tallies.pop(key, None) or _Tally()
