@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from tests.dashboard_facts import BEGAN, Busy, changes, execution, health, worker
 from workbench.core.errors import BrokerUnavailable, TrackerUnavailable, WorkbenchError
-from workbench.core.live import Bucket, Counter, Mark, QueueFacts, bin_of
+from workbench.core.live import FORGET, Bucket, Counter, Mark, QueueFacts, bin_of
 from workbench.core.rpc import Queues
 from workbench.core.states import State
 from workbench.dashboard.model import KEPT, Model
@@ -95,6 +95,20 @@ def test_workers_that_were_lost_stay() -> None:
     built = model(changes(NOW, workers=(worker("w1"), worker("w2"))))
     built.take(changes(NOW, workers=(worker("w2", online=False, lost=True),)), None, address="")
     assert [(each.worker, each.lost) for each in built.picture.workers] == [("w1", False), ("w2", True)]
+
+
+def test_workers_of_yesterday_are_forgotten_as_the_tracker_does() -> None:
+    built = model(changes(NOW, workers=(worker("w1", NOW), worker("w2", NOW))))
+    tomorrow = NOW + timedelta(seconds=FORGET + 1)
+    built.take(changes(tomorrow, workers=(worker("w2", tomorrow),)), None, address="")
+    assert [each.worker for each in built.picture.workers] == ["w2"]
+
+
+def test_nothing_runs_for_ever_whose_end_was_left_out() -> None:
+    built = model(changes(NOW, executions=(execution(1, 95.0, None), execution(2, 95.0, None))))
+    again = execution(2, 95.0, None)
+    built.take(changes(NOW, executions=(execution(900, 99.0, 0.5), again), skipped=800), None, address="")
+    assert [block.task_id for block in built.picture.running] == ["task-2"]
 
 
 def test_dead_letters_are_counted_from_the_queues_and_stay_where_none_were_asked_for() -> None:

@@ -218,6 +218,17 @@ def test_what_was_left_out_is_counted_and_what_runs_is_told_however_old(desk: De
     assert news.skipped == 4
 
 
+def test_where_ends_are_left_out_what_runs_is_told_once_more(desk: Desk) -> None:
+    desk.learn(accepted(IDS[10]), started(IDS[10]), accepted(IDS[11]), started(IDS[11]))
+    assert len(desk.news().executions) == 2
+    desk.learn(finished(IDS[11]), *[finished(task_id) for task_id in IDS[:5]])
+    news = desk.news(most=2)
+    assert news.skipped == 4
+    assert [each.task_id for each in news.executions if each.status == "running"] == [IDS[10]]
+    desk.learn(finished(IDS[5]))
+    assert [each.task_id for each in desk.news(most=2).executions] == [IDS[5]]
+
+
 def test_a_ring_forgets_the_oldest() -> None:
     ring = executions.Executions(kept=2)
     from workbench.core.states import fold

@@ -22,6 +22,9 @@ PER_DOUBLING = 4
 
 _LAST = 160  # some five years
 
+FORGET = 24 * 3600.0
+"""Seconds after which a worker that is offline is no longer told of."""
+
 Histogram = dict[int, int]
 """How many durations fell into which bin; those with none are left out."""
 

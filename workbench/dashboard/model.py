@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from workbench.core.errors import BrokerUnavailable, TrackerUnavailable, WorkbenchError
-from workbench.core.live import Bucket, Execution, Mark, QueueFacts
+from workbench.core.live import FORGET, Bucket, Execution, Mark, QueueFacts
 from workbench.core.rpc import Changes, Queues, WorkerRecord
 from workbench.dashboard import series
 from workbench.dashboard.blocks import Block, Blocks
@@ -122,6 +122,11 @@ class Model:
         self._workers.update((worker.worker, worker) for worker in told.workers)
         self._blocks.slots.update((worker.worker, worker.slots) for worker in told.workers)
         self._take_buckets(told.buckets, int(now.timestamp()))
+        for name, known in list(self._workers.items()):
+            if (now - known.last_heartbeat_at).total_seconds() > FORGET:  # as the tracker has, which says no word of it
+                del self._workers[name]
+        if told.skipped:
+            self._running.clear()  # some may have ended with what was left out; what runs is told once more
         self._take_executions(told.executions, now)
         picture = Picture(
             serial=self.picture.serial + 1,

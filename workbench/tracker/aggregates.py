@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from workbench.core.live import Bucket, Counter, Execution, Mark
+from workbench.core.live import FORGET, Bucket, Counter, Execution, Mark
 from workbench.core.rpc import WorkerRecord
 from workbench.core.states import State, TaskRecord
 from workbench.tracker.executions import Executions
-from workbench.tracker.questions import FORGET, SILENCE
+from workbench.tracker.questions import SILENCE
 from workbench.tracker.tallies import Tallies
 
 Transition = tuple[TaskRecord | None, TaskRecord]

@@ -62,14 +62,15 @@ class Executions:
     def since(self, index: int | None, most: int) -> tuple[list[Execution], int]:
         """Return the newest that were told after an index, of each execution the last word, and how many are left out.
 
-        Without an index that is all that is kept, and all that runs.
+        Without an index that is all that is kept, and all that runs. So is what runs where some are left out: a view
+        can't know which of the attempts it saw starting have ended with those.
         """
         told = len(self._ring) if index is None else self.index - index
         taken = max(0, min(told, most, len(self._ring)))
         found: dict[object, Execution] = {}
         for each in itertools.islice(reversed(self._ring), taken):
             found.setdefault(each.key, each)
-        if index is None:
+        if index is None or told > taken:
             for each in self._running.values():
                 found.setdefault(each.key, each)
         return sorted(found.values(), key=lambda each: each.index), max(0, told - taken)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from workbench.core.live import FORGET
 from workbench.core.messages import OperationSpec, TaskFinished
 from workbench.core.routing import family_of
 from workbench.core.rpc import AttemptRecord, Outcomes, WorkerRecord
@@ -22,9 +23,6 @@ from workbench.tracker.workers import decode_spec, decode_worker
 
 SILENCE = 15.0
 """Seconds without a sign of life after which a worker counts as lost: three heartbeats."""
-
-FORGET = 24 * 3600.0
-"""Seconds after which a worker that is offline is no longer told of."""
 
 
 class Due(NamedTuple):
