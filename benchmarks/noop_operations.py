@@ -7,3 +7,9 @@ import workbench as wb
 def noop(number: int) -> int:
     """Return the number."""
     return number
+
+
+@wb.operation("bench.fail")
+def fail(number: int) -> int:
+    """Fail."""
+    raise ValueError(number)
