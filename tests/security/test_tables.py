@@ -16,7 +16,10 @@ import pytest
 from tests.security import hostile_tables
 from tests.security.limits import tried
 from workbench.core.errors import InputError
+from workbench.operations import context, registry
 from workbench.values import bounds, tables
+from workbench.values.files import Files
+from workbench.values.refs import FileRef
 
 SECONDS = 20.0  # of processor time; most take less than one
 
@@ -196,6 +199,33 @@ def test_a_file_cut_short_anywhere_is_an_error_that_names_it(tmp_path: Path) -> 
             for read in (tables.read_frame, tables.read_table):
                 with pytest.raises(InputError, match=r"^cut\."):
                     read(cut, cut.name)
+
+
+@pytest.mark.parametrize(
+    ("operation", "options"),
+    [
+        ("data.sql", {"query": "SELECT sum(x) FROM t", "t": None}),
+        ("data.describe", {"data": None}),
+        ("data.groupby", {"data": None, "by": "k", "agg": {"x": "sum"}}),
+    ],
+)
+def test_a_parquet_file_that_duckdb_cannot_read_is_named_with_the_cure(
+    operation: str, options: dict[str, object], tmp_path: Path
+) -> None:
+    registry.load()
+    path = tmp_path / "bad.parquet"
+    pd.DataFrame({"x": [1.0, 2.0], "k": ["a", "b"]}).to_parquet(path)
+    data = bytearray(path.read_bytes())
+    data[4:24] = b"\xff" * 20  # where its first page says what is in it
+    path.write_bytes(data)
+    ref = FileRef(str(path), path.name)
+    files = Files(str(tmp_path / "store"), [str(tmp_path)])
+    with (
+        files.holding() as hold,
+        context.attempt(tmp_path / "scratch", hold, context.Attempt(memory_limit=10)),
+        pytest.raises(InputError, match=r"^bad\.parquet can't be read: .* It is damaged: get it again$"),
+    ):
+        registry.get(operation).function(**{name: ref if value is None else value for name, value in options.items()})
 
 
 def test_an_orc_file_cut_short_is_an_error_of_arrows_and_no_crash(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.errors import InputError, InputTooLarge, InvalidArguments, StoreError
+from workbench.core.errors import InputError, InputTooLarge, InvalidArguments
 from workbench.operations import datasets
 from workbench.operations.data import results, spill
+from workbench.operations.data.trouble import Damaged, explained
 from workbench.operations.datasets import Dataset
 from workbench.operations.frugality import frugal
 from workbench.values.refs import size_text
@@ -51,7 +52,7 @@ def opened(**data: Dataset) -> Iterator[Any]:
     InputError, InvalidArguments, StoreError, MemoryError
         In place of what DuckDB raises within.
     """
-    with frugal(), spill.place() as directory:
+    with frugal(), spill.place() as directory, _named(data):
         files = {name: _plainly_named(each.parquet(directory), directory) for name, each in data.items()}
         with contextlib.closing(_connected(directory)) as connection, explained():
             for name, paths in files.items():
@@ -63,7 +64,7 @@ def opened(**data: Dataset) -> Iterator[Any]:
 @contextlib.contextmanager
 def opened_for_sql(data: Mapping[str, Dataset]) -> Iterator[Any]:
     """Open a connection as `opened` does, whose views have the columns' own names, and their rows the files' order."""
-    with frugal(), spill.place() as directory:
+    with frugal(), spill.place() as directory, _named(data):
         files = {name: _plainly_named(each.parquet(directory), directory) for name, each in data.items()}
         with contextlib.closing(_connected(directory, ordered=True)) as connection, explained():
             for name, paths in files.items():
@@ -131,50 +132,22 @@ def fetch(connection: Any, query: str) -> DataFrame:
         return frame
 
 
-@contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """Translate what DuckDB raises."""
-    import duckdb
+# --- inside -----------------------------------------------------------------------------------------
 
+
+@contextlib.contextmanager
+def _named(data: Mapping[str, Dataset]) -> Iterator[None]:
+    """Name the files that DuckDB knows by others, where it can't read one."""
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        raise _exhausted(error) from error
-    except OSError as error:  # in Arrow's words, where rows are read from a query that runs
-        if "Out of Memory" not in str(error):
-            raise
-        raise _exhausted(error) from error
-    except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException) as error:
-        if _is_of_disk(error):
-            raise _exhausted(error) from error
-        raise InputError(f"DuckDB can't read the data: {_first_line(error)}") from error
-    except duckdb.PermissionException as error:
-        raise InvalidArguments(
-            f"query: it reads the tables it is given, and nothing else: {_first_line(error)}. Give it the file as one"
+    except Damaged as error:
+        names = [source.name for each in data.values() if not each.in_memory for source in each.sources]
+        if not names:
+            raise InvalidArguments(f"DuckDB: {error}") from error
+        which = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise InputError(
+            f"{which} can't be read: {error}. {'One of them' if len(names) > 1 else 'It'} is damaged: get it again"
         ) from error
-    except duckdb.CatalogException as error:
-        first, _, second = str(error).strip().partition("\n")
-        meant = f" {second.partition(chr(10))[0]}" if second.startswith("Did you mean") else ""
-        raise InvalidArguments(
-            f"query: {first}{meant} It knows the tables it is given, by their names there, and DuckDB's own functions; "
-            "it loads no extensions"
-        ) from error
-    except duckdb.Error as error:
-        raise InvalidArguments(str(error).strip()) from error
-
-
-def _is_of_disk(error: Exception) -> bool:
-    return any(words in str(error) for words in ("No space left", "max_temp_directory_size", "failed to offload"))
-
-
-def _exhausted(error: Exception) -> StoreError | MemoryError:
-    """Tell what there was too little of: DuckDB calls it memory also where its share of the disk is full."""
-    if _is_of_disk(error):
-        return spill.TooMuch(f"there is no room on the disk for what doesn't fit in memory: {_first_line(error)}")
-    return MemoryError(f"DuckDB: {_first_line(error)}")
-
-
-# --- inside -----------------------------------------------------------------------------------------
 
 
 def _connected(directory: Path, *, ordered: bool = False) -> Any:
@@ -265,7 +238,3 @@ def _check_apart(names: list[str], table: str) -> None:
         raise InvalidArguments(
             f"{table}: SQL can't tell the columns {', '.join(twice)} apart, as it ignores their case: rename one first"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -13,6 +13,7 @@ from workbench.core.errors import InvalidArguments
 from workbench.operations import context
 from workbench.operations.context import Overwrite
 from workbench.operations.data import duck, results
+from workbench.operations.data.trouble import explained
 from workbench.operations.datasets import Dataset
 from workbench.operations.registry import operation
 from workbench.values.refs import OutputPath
@@ -89,7 +90,7 @@ def _check(query: str) -> None:
     if len(query) > LONGEST_QUERY:
         raise InvalidArguments(f"query: is {len(query):,} characters long; at most {LONGEST_QUERY:,} are taken")
     _check_depth(query)
-    with duck.explained():
+    with explained():
         statements = duckdb.extract_statements(query)
     if len(statements) != 1:
         raise InvalidArguments(f"query: takes one statement, got {len(statements)}")
@@ -111,7 +112,7 @@ def _check_parts(query: str) -> None:
     """
     import duckdb
 
-    with duck.explained(), contextlib.closing(duckdb.cursor()) as cursor:  # the one that parses, too
+    with explained(), contextlib.closing(duckdb.cursor()) as cursor:  # the one that parses, too
         (tree,) = cursor.execute("SELECT json_serialize_sql($1::VARCHAR)", [query]).fetchall()[0]
     kinds = set(_NODE.findall(tree))
     if not kinds or kinds - _READING:
@@ -142,7 +143,7 @@ def _without_index(data: Dataset) -> Dataset:
 
 
 def _described(connection: Any, query: str) -> Any:
-    with duck.explained():
+    with explained():
         return _plain(connection.sql(query).to_arrow_table().schema)
 
 
