@@ -79,8 +79,12 @@ def test_search_finds_by_the_beginning_of_an_id_and_by_exception(served, client,
     expect(page.locator("tr[data-href]")).to_have_attribute("data-href", f"/task/{handle.id}")
     search.fill("ValueErr")
     expect(page.locator("tr[data-href]").first).to_contain_text("ValueError")
-    search.fill("there is nothing like this")
-    expect(page.get_by_text("No task matches")).to_be_visible()
+    for _ in range(2):
+        search.fill("there is nothing like this")
+        expect(page.get_by_text("No task matches")).to_be_visible()
+        page.get_by_role("link", name="Clear").click()
+        expect(page.locator("tr[data-href]").first).to_be_visible()
+        expect(search).to_have_value("")
 
 
 def test_a_table_and_a_picture_are_shown_as_results(served, client, visit, shot) -> None:

@@ -219,3 +219,4 @@ def test_a_dashboard_that_is_shown_again_replaces_the_one_before(cluster, served
         )
         expect(page.locator("iframe")).to_have_count(1)
         expect(page.get_by_text("shown further down")).to_be_visible()
+        page.goto("about:blank")  # before its server ends, of which it would complain
