@@ -144,6 +144,16 @@ def test_several_that_look_at_once_all_see_all(client: wb.Client, node: Node, to
     asyncio.run(run())
 
 
+def test_what_was_just_looked_at_can_be_purged_at_once(client: wb.Client, node: Node, topology: Topology) -> None:
+    async def run() -> None:
+        await publish(node, topology, [letter(topology, task(number)) for number in range(300)])
+        for number in range(40):
+            assert len(await client.dead_letters(1000)) == 300 - number
+            assert await client.purge_dead([f"t{number:06d}"]) == 1
+
+    asyncio.run(run())
+
+
 def test_a_connection_that_breaks_while_somebody_looks_takes_nothing_with_it(
     client: wb.Client, node: Node, topology: Topology
 ) -> None:

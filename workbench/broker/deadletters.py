@@ -33,6 +33,7 @@ PREFETCH = 1000
 AHEAD = 200
 """Letters that are being sent again at once."""
 RETRY = 0.2
+AGAIN = 0.02
 QUIET = 2.0
 """Seconds without a delivery after which the letters are counted again: somebody else may have taken some."""
 GIVE_BACK = 15.0
@@ -50,12 +51,13 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Held:
-    """How many letters a walk has delivered and not acknowledged."""
+    """How many letters a walk has delivered and not acknowledged, and how many it leaves on the queue."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "left")
 
     def __init__(self) -> None:
         self.count = 0
+        self.left = 0
 
 
 class _Found:
@@ -72,6 +74,7 @@ class _Found:
 
     def ack(self) -> None:
         self.held.count -= 1
+        self.held.left -= 1
         self.channel.ack(self.tag)
 
 
@@ -197,12 +200,14 @@ class DeadLetters:
         try:
             async with asyncio.timeout(timeout), self._lock, self._alone() as session:
                 lanes: list[tuple[Channel, str]] = []
-                found = self._letters(session, lanes)
+                held = _Held()
+                found = self._letters(session, lanes, held)
                 try:
                     yield found
                 finally:
                     await found.aclose()
                     await _give_back(session, lanes)
+                    await self._await_back(session, held.left)
         except TimeoutError:
             why = (
                 "the connection to the broker is lost"
@@ -234,11 +239,23 @@ class DeadLetters:
                     await channel.delete(lock.name)
                     await channel.close()
 
-    async def _letters(self, session: Session, lanes: list[tuple[Channel, str]]) -> AsyncGenerator[_Found, None]:
+    async def _await_back(self, session: Session, number: int) -> None:
+        """Wait until so many letters are counted: a quorum queue takes them back a moment after their channel's end.
+
+        The next walk goes by that number, and would find nothing.
+        """
+        with contextlib.suppress(BrokerUnavailable, TimeoutError):
+            async with asyncio.timeout(QUIET):
+                while await self._count(session) < number:  # noqa: ASYNC110 - the broker tells nobody
+                    await asyncio.sleep(AGAIN)
+
+    async def _letters(
+        self, session: Session, lanes: list[tuple[Channel, str]], held: _Held
+    ) -> AsyncGenerator[_Found, None]:
         # One line for all channels: what is acknowledged makes room on its own channel, for letters that come there.
         arrived: asyncio.Queue[_Found | None] = asyncio.Queue()
-        held = _Held()
-        for _ in range(await self._count(session)):
+        held.left = await self._count(session)
+        for _ in range(held.left):
             if arrived.empty() and held.count >= PREFETCH * len(lanes):  # none can come on those
                 lanes.append(await self._consume(session, arrived, held))
             while (each := await _next(arrived)) is None:
