@@ -25,6 +25,7 @@ from workbench.dashboard.ports import free_port
 expect = pytest.importorskip("playwright.sync_api").expect
 NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
 TITLE = re.compile("live")
+ROOT = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
@@ -73,6 +74,25 @@ def test_it_works_where_a_proxy_takes_the_prefix_away_as_jupyters_does(cluster, 
         with serve(cluster.settings, "--port", str(port), "--prefix", "secret", *origin):
             page = visit(f"http://127.0.0.1:{front}{path}secret/app")
             expect(page.locator(".top .chip").first).to_have_text(TITLE)
+
+
+def test_panel_serves_it_from_a_checkout_as_the_readme_says(cluster, visit) -> None:
+    line = re.search(
+        r"^panel serve (\S+) +# (http://localhost:)5006(/\S*)", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    port = free_port("127.0.0.1")
+    panel = Path(sys.executable).with_name("panel")
+    process = subprocess.Popen(
+        [panel, "serve", line[1], "--port", str(port)], cwd=ROOT, env={**os.environ, **cluster.settings.as_environ()}
+    )
+    try:
+        url = f"{line[2]}{port}{line[3]}"
+        wait_until(lambda: answers(url), what="it answers")
+        page = visit(url)
+        expect(page.locator(".top .chip").first).to_have_text(TITLE)
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def test_another_sites_page_is_not_let_in(cluster) -> None:
@@ -177,12 +197,13 @@ def test_a_client_shows_its_dashboard_in_a_cell_and_it_ends_with_the_client(clus
     page.set_content(screen._repr_html_())
     frame = page.frame_locator("iframe")
     expect(frame.locator(".top .chip").first).to_have_text(TITLE)
-    pid = screen._close.peek()[2][0].pid  # the arguments of the finalizer
+    pid = screen._process.pid
     # A busy kernel: this thread holds Python's lock, as much as it can, and the page goes on.
     ends = time.monotonic() + 3.0
     while time.monotonic() < ends:
         sum(range(100_000))
     expect(frame.locator(".lost")).to_be_hidden()
+    page.close()  # it complains once the dashboard has gone
     client.close()
     wait_until(lambda: not is_alive(pid), what="its process ends")
     assert "closed" in screen._repr_html_()
@@ -219,4 +240,40 @@ def test_a_dashboard_that_is_shown_again_replaces_the_one_before(cluster, served
         )
         expect(page.locator("iframe")).to_have_count(1)
         expect(page.get_by_text("shown further down")).to_be_visible()
-        page.goto("about:blank")  # before its server ends, of which it would complain
+        page.close()  # it complains once the dashboard has gone
+
+
+def test_a_dashboard_whose_process_has_died_is_opened_anew(cluster) -> None:
+    with cluster.client() as client:
+        screen = client.dashboard()
+        screen._process.kill()
+        wait_until(lambda: not screen.open, what="it is seen to be gone")
+        again = client.dashboard()
+        assert again is not screen
+        assert answers(again.url)
+
+
+def test_its_secret_path_may_begin_with_a_dash(cluster, monkeypatch) -> None:
+    monkeypatch.setattr("workbench.client.screen.secrets.token_urlsafe", lambda length: "-Zx4" * (length // 4))
+    with cluster.client() as client:
+        assert answers(client.dashboard().url)
+
+
+def test_a_dashboard_ends_with_a_kernel_that_is_killed(cluster) -> None:
+    code = "import time, workbench as wb\nprint(wb.Client().dashboard()._process.pid)\ntime.sleep(600)"
+    kernel = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={
+            **os.environ,
+            **cluster.settings.as_environ(),
+            "PYTHONUNBUFFERED": "1",
+        },  # as images for containers have it
+        stdout=subprocess.PIPE,
+    )
+    try:
+        pid = int(kernel.stdout.readline())
+        assert is_alive(pid)
+    finally:
+        kernel.kill()
+        kernel.communicate()
+    wait_until(lambda: not is_alive(pid), what="the dashboard's process ends")

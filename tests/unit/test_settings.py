@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from workbench.core.errors import NoWorkbench, WorkbenchError
-from workbench.core.settings import STATE_FILE, RunningState, Settings, default_directory
+from workbench.core.settings import STATE_FILE, RunningState, Settings, default_directory, users_of
 
 URL = "amqp://guest:guest@localhost:5672/"
 
@@ -63,3 +63,9 @@ def test_settings_survive_the_environment_of_another_process(tmp_path: Path) -> 
 )
 def test_the_directory_is_found_from_the_environment(environ: dict[str, str], directory: str) -> None:
     assert default_directory(environ) == Path(directory)
+
+
+def test_a_list_of_users_without_a_name_lets_nobody_in() -> None:
+    assert users_of({}) is users_of({"WORKBENCH_DASHBOARD_USERS": ""}) is None
+    assert users_of({"WORKBENCH_DASHBOARD_USERS": " , "}) == frozenset()
+    assert users_of({"WORKBENCH_DASHBOARD_USERS": "ada@example.org, bob"}) == {"ada@example.org", "bob"}

@@ -12,7 +12,7 @@ import typer
 from workbench.cli.common import Directory, Url, log, say, settings_of
 from workbench.cli.main import app
 from workbench.core.errors import WorkbenchError
-from workbench.core.settings import DASHBOARD_READ_ONLY
+from workbench.core.settings import DASHBOARD_READ_ONLY, DASHBOARD_USERS
 
 
 @app.command(
@@ -31,8 +31,12 @@ def dashboard(
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Leave out everything that changes something.")
     ] = False,
+    allow_user: Annotated[
+        list[str] | None,
+        typer.Option(help="Who may see it, of those who can log in; may be repeated. By default they all may."),
+    ] = None,
 ) -> None:
-    """Serve the live dashboard. Further options are those of `panel serve`, such as --prefix and --basic-auth."""
+    """Serve the live dashboard. Further options are those of `panel serve`, as --prefix and --basic-auth."""
     if importlib.util.find_spec("panel") is None:
         raise WorkbenchError("the dashboard needs Panel: pip install 'workbench[dashboard]'")
     from workbench.dashboard import serving
@@ -43,6 +47,10 @@ def dashboard(
             os.environ[name] = value
     if read_only:
         os.environ[DASHBOARD_READ_ONLY] = "1"
+    if allow_user:
+        if not all(name.strip() for name in allow_user):
+            raise WorkbenchError("--allow-user takes a name, and got none: everybody would be let in")
+        os.environ[DASHBOARD_USERS] = ",".join(allow_user)
     if until_eof:
         serving.end_with_input()
     serving.serve(address, port, context.args, say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 import weakref
 from collections.abc import Coroutine, Iterable, Mapping
@@ -14,6 +15,7 @@ from workbench.client import bridge, cancel, dead, questions
 from workbench.client.cancel import TIMEOUT as CANCEL_TIMEOUT
 from workbench.client.cancel import Cancellation
 from workbench.client.engine import Engine
+from workbench.client.frame import proxy_of
 from workbench.client.handle import TaskHandle
 from workbench.client.live import Live
 from workbench.client.outcomes import Waiting
@@ -315,7 +317,7 @@ class Client(Producer):
         """Ask who is there: the workers, and what they can do."""
         return await self._ask(rpc.GetWorkbench(), rpc.Workbench)
 
-    def dashboard(self, *, read_only: bool = False, height: int = 760) -> Screen:
+    def dashboard(self, *, read_only: bool = False, height: int = 760, proxy: str | None = None) -> Screen:
         """Show the live dashboard in a notebook cell.
 
         It runs in a process of its own, so that a busy kernel doesn't stop it, and ends with the client. A client has
@@ -327,6 +329,10 @@ class Client(Producer):
             Whether everything that changes something is left out.
         height
             Of the frame, in pixels.
+        proxy
+            The base path of a notebook server on another machine than the browser, which passes the dashboard on with
+            `jupyter-server-proxy`: `"/"` as a rule. By default what `WORKBENCH_DASHBOARD_PROXY` says, then JupyterHub;
+            `""` for none.
 
         Raises
         ------
@@ -339,11 +345,11 @@ class Client(Producer):
 
             client.dashboard()
         """
-        shown = self._screens.get(self.engine)
-        if shown is None or not shown.open or shown.read_only != read_only:
+        shown, base = self._screens.get(self.engine), proxy_of(proxy, os.environ)
+        if shown is None or not shown.open or (shown.read_only, shown.proxy) != (read_only, base):
             if shown is not None:
                 shown.close()
-            shown = self._screens[self.engine] = Screen(self.settings, read_only=read_only)
+            shown = self._screens[self.engine] = Screen(self.settings, read_only=read_only, proxy=base)
         shown.height = height
         return shown
 

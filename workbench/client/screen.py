@@ -7,7 +7,6 @@ it alone. Nothing here knows of Panel; the kernel only shows a frame with the pr
 from __future__ import annotations
 
 import contextlib
-import html
 import importlib.util
 import os
 import secrets
@@ -19,11 +18,14 @@ import time
 import weakref
 from typing import IO
 
+from workbench.client import frame
 from workbench.core.errors import WorkbenchError
-from workbench.core.settings import DASHBOARD_READ_ONLY, Settings
+from workbench.core.settings import DASHBOARD_READ_ONLY, DASHBOARD_USERS, Settings
 
 START_TIMEOUT = 60.0
 _PREFIX = "The dashboard is at "
+_ANY_ORIGIN = ("--allow-websocket-origin", "*")  # the proxy's name isn't known here; who knows the path may come in
+_OF_OTHERS = ("BOKEH_ALLOW_WS_ORIGIN", "PANEL_OAUTH_", "PANEL_BASIC_AUTH", DASHBOARD_USERS)
 
 
 class Screen:
@@ -35,6 +37,10 @@ class Screen:
         Of the client whose workbench it shows.
     read_only
         Whether everything that changes something is left out.
+    height
+        Of the frame, in pixels.
+    proxy
+        The base path of the notebook server by way of which the browser reaches it; nothing where it's on this machine.
 
     Raises
     ------
@@ -42,24 +48,25 @@ class Screen:
         If Panel isn't installed, or the process doesn't come up.
     """
 
-    def __init__(self, settings: Settings, *, read_only: bool = False, height: int = 760) -> None:
+    def __init__(self, settings: Settings, *, read_only: bool = False, height: int = 760, proxy: str = "") -> None:
         if importlib.util.find_spec("panel") is None:
             raise WorkbenchError("the dashboard needs Panel: pip install 'workbench[dashboard]'")
         self.height = height
         self.read_only = read_only
+        self.proxy = proxy
         # Whoever else is on this machine can reach the port, but doesn't know the path.
         self._path = secrets.token_urlsafe(16)
         log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         command = [sys.executable, "-m", "workbench", "dashboard", "--port", "0", "--until-eof"]
-        environ = {**os.environ, **settings.as_environ(), DASHBOARD_READ_ONLY: "1" if read_only else ""}
         process = subprocess.Popen(
-            [*command, "--prefix", self._path, *_origins()],
-            env=environ,
+            [*command, f"--prefix={self._path}", *(_ANY_ORIGIN if proxy else ())],  # a path may begin with a dash
+            env=_environ(settings, read_only=read_only),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
         )
+        self._process = process
         self._close = weakref.finalize(self, _end, process, log, os.getpid())
         try:
             self.port = _await_port(process, log)
@@ -70,14 +77,12 @@ class Screen:
     @property
     def url(self) -> str:
         """The address in a browser: on this machine, or below the notebook server's proxy where there is one."""
-        if (proxy := _proxy()) is not None:
-            return f"{proxy}proxy/{self.port}/{self._path}/"
-        return f"http://127.0.0.1:{self.port}/{self._path}/"
+        return frame.address(self.proxy, self.port, self._path)
 
     @property
     def open(self) -> bool:
         """Whether it is there to be shown."""
-        return self._close.alive
+        return self._close.alive and self._process.poll() is None
 
     def close(self) -> None:
         """End its process. May be called twice."""
@@ -89,27 +94,14 @@ class Screen:
     def _repr_html_(self) -> str:
         """Return the frame that shows it; a frame of it that is shown elsewhere on the page gives way."""
         if not self.open:
-            return "<i>This dashboard is closed: <code>client.dashboard()</code> opens another.</i>"
-        return _FRAME.format(url=html.escape(self.url, quote=True), name=self._path, height=self.height)
+            return frame.CLOSED
+        return frame.frame(self.url, self._path, self.height, proxied=bool(self.proxy))
 
 
-# The frame's name tells whose it is. Scripts of a notebook that isn't trusted don't run: then both are shown.
-_FRAME = """<div><iframe title="workbench dashboard" data-workbench="{name}" src="{url}"
- style="width:100%;height:{height}px;border:1px solid rgba(128,128,128,.4);border-radius:8px"></iframe>
-<img alt="" src="data:," style="display:none" onerror="for (const each of
- document.querySelectorAll('iframe[data-workbench=&quot;{name}&quot;]')) if (!this.parentNode.contains(each))
- each.outerHTML = '<i>The dashboard is shown further down, or in another cell.</i>'"></div>"""
-
-
-def _proxy() -> str | None:
-    """Return the notebook server's path where its proxy has to be used, as on a hub: its browser is elsewhere."""
-    prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or os.environ.get("WORKBENCH_DASHBOARD_PROXY")
-    return f"{prefix.rstrip('/')}/" if prefix else None
-
-
-def _origins() -> list[str]:
-    """Return whose pages may talk to it through a proxy: this path is secret, so any that knows it."""
-    return [] if _proxy() is None else ["--allow-websocket-origin", "*"]
+def _environ(settings: Settings, *, read_only: bool) -> dict[str, str]:
+    """Return its environment, without what is meant for a dashboard that others log in to."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OF_OTHERS)}
+    return {**inherited, **settings.as_environ(), DASHBOARD_READ_ONLY: "1" if read_only else ""}
 
 
 def _await_port(process: subprocess.Popen[bytes], log: IO[bytes]) -> int:

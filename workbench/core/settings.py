@@ -18,6 +18,8 @@ STATE_FILE = "workbench.json"
 RETENTION = 7 * 24 * 3600.0
 DASHBOARD_READ_ONLY = "WORKBENCH_DASHBOARD_READ_ONLY"
 """The variable that, where it isn't empty, has the dashboard leave out everything that changes something."""
+DASHBOARD_USERS = "WORKBENCH_DASHBOARD_USERS"
+"""The variable that, where it isn't empty, names the users who may see the dashboard, with commas between them."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +145,12 @@ def retention_of(environ: Mapping[str, str] = os.environ) -> float:
         If it isn't a number above zero.
     """
     return _seconds(environ, "WORKBENCH_RETENTION") or RETENTION
+
+
+def users_of(environ: Mapping[str, str]) -> frozenset[str] | None:
+    """Return who may see the dashboard, as they are called where they log in; None where nobody is left out."""
+    named = environ.get(DASHBOARD_USERS, "")
+    return frozenset(filter(None, map(str.strip, named.split(",")))) if named else None
 
 
 def _seconds(environ: Mapping[str, str], name: str) -> float | None:

@@ -26,6 +26,19 @@ It goes on by itself when the server is back; otherwise load the page again.</sp
 """
 
 
+def refusal(user: str) -> Html:
+    """Return what somebody sees who isn't let in."""
+    if not user:
+        told = (
+            "Only some users may see this workbench, and nobody can log in here: no login was asked for at its start."
+        )
+        return Html(f"<div class='banner' role='alert'>{sign('bad')}<span>{told}</span></div>")
+    return Html(
+        f"<div class='banner' role='alert'>{sign('bad')}<span>{esc(user)} may not see this workbench. "
+        "<a href='logout'>Log out</a></span></div>"
+    )
+
+
 def toast(sentence: str, *, bad: bool) -> Html:
     """Return the report on an action."""
     look = "toast bad" if bad else "toast"

@@ -15,7 +15,7 @@ import panel as pn
 
 from workbench.client.client import Client
 from workbench.core.errors import WorkbenchError
-from workbench.core.settings import DASHBOARD_READ_ONLY
+from workbench.core.settings import DASHBOARD_READ_ONLY, users_of
 from workbench.dashboard import actions, head
 from workbench.dashboard.board import PAGE_CSS, Board
 from workbench.dashboard.feed import Feed
@@ -59,8 +59,14 @@ class Page:
 
     @classmethod
     def open(cls) -> pn.Column:
-        """Open a page for the session that is being made, and return what it shows."""
+        """Open a page for the session that is being made, and return what it shows: of who isn't let in, only that.
+
+        It's decided here, as Panel asks its own `authorize_callback` for pages only: a web socket makes a session too.
+        """
         pn.config.raw_css = [PAGE_CSS]
+        user, admitted = pn.state.user or "", users_of(os.environ)
+        if admitted is not None and user not in admitted:
+            return pn.Column(Board(frame=head.refusal(user)), sizing_mode="stretch_width", margin=0)
         task_id = (pn.state.session_args.get("task") or [b""])[0].decode(errors="replace")
         page = cls(
             Feed.of_this_process(),

@@ -14,7 +14,9 @@ from panel.command import main as panel
 from workbench.dashboard.ports import free_port
 
 APP = Path(__file__).with_name("app.py")
-LOGIN = Path(__file__).with_name("login.html")
+DOOR = Path(__file__).with_name("door.html")
+"""Who comes in, is turned away or leaves sees this: Panel's own pages have fonts and pictures from elsewhere."""
+_DOORS = ("--basic-login-template", "--oauth-error-template", "--logout-template")
 _HERE = ("127.0.0.1", "::1", "localhost")
 
 
@@ -42,7 +44,7 @@ def end_with_input() -> None:
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 1024):
             pass
-        # Who read what this process prints has gone, too: Bokeh's handler of the signal prints, and would fail.
+        # Who read its output has gone as well: Bokeh says farewell there, and a broken pipe would keep it from ending.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -80,8 +82,7 @@ def arguments(address: str, port: int, options: Sequence[str]) -> list[str]:
     named = {option.partition("=")[0] for option in options}
     if "--log-level" not in named:
         given += ["--log-level", "warning"]
-    if "--basic-auth" in named and "--basic-login-template" not in named:
-        given += ["--basic-login-template", str(LOGIN)]  # Panel's own has pictures from elsewhere
+    given += [word for name in _DOORS if name not in named for word in (name, str(DOOR))]
     return [*given, *options]
 
 
