@@ -209,26 +209,6 @@ def test_a_client_shows_its_dashboard_in_a_cell_and_it_ends_with_the_client(clus
     assert "closed" in screen._repr_html_()
 
 
-def test_a_dashboard_ends_when_the_kernel_is_gone_that_started_it_and_read_its_output(cluster) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "workbench", "dashboard", "--port", "0", "--until-eof"],
-        env={**os.environ, **cluster.settings.as_environ(), "PYTHONUNBUFFERED": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        url = process.stdout.readline().decode().split()[-1]
-        wait_until(lambda: answers(url), what="the server answers")
-        process.stdout.close()
-        process.stdin.close()
-        process.wait(30)
-    finally:
-        process.kill()
-        process.wait()
-
-
 def test_a_dashboard_that_is_shown_again_replaces_the_one_before(cluster, served, visit) -> None:
     with cluster.client() as client:
         html = client.dashboard()._repr_html_()
