@@ -44,7 +44,7 @@ def end_with_input() -> None:
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 1024):
             pass
-        # Who read its output has gone as well: Bokeh says farewell there, and a broken pipe would keep it from ending.
+        # Who read what this process prints has gone, too: Bokeh's handler of the signal prints, and would fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         os.kill(os.getpid(), signal.SIGTERM)
 
