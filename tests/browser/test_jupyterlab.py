@@ -12,6 +12,8 @@ from tests.browser.jupyter import TOKEN, Notebook, lab
 from tests.support import is_alive, wait_until
 
 expect = pytest.importorskip("playwright.sync_api").expect
+
+pytestmark = pytest.mark.slow  # a JupyterLab takes a while to start: in `make browser`
 TITLE = re.compile("live")
 SUCCEEDED = "a.tile[href='#/tasks?state=succeeded'] .value"
 FRAME = "iframe[title='workbench dashboard']"

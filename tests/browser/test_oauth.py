@@ -23,6 +23,8 @@ from tests.browser.test_serving import nginx, proxied
 from workbench.dashboard.ports import free_port
 
 expect = pytest.importorskip("playwright.sync_api").expect
+
+pytestmark = pytest.mark.slow  # in `make browser`
 TITLE = re.compile("live")
 
 

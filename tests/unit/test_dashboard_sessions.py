@@ -178,4 +178,5 @@ def test_fifty_sessions_leave_nothing_behind(served: Served) -> None:
     before = alive()
     for number in range(50):
         look(served, thoroughly=number % 10 == 9)
-    assert alive() == before
+    left = alive()  # fewer where something from before the test has gone meanwhile
+    assert {kind: number for kind, number in left.items() if number > before[kind]} == {}

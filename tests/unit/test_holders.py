@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -29,7 +29,7 @@ def record(state: State, attempt: int = 2, replay: int = 0, worker: str | None =
     return TaskRecord(task_id="t", state=state, attempt=attempt, replay=replay, worker=worker)
 
 
-class Caller:
+class Caller(RpcCaller):
     """Answers as the tracker and as one worker; raises where one of them is silent or gone."""
 
     def __init__(self, known: TaskRecord | Exception | None, holds: Hold | Exception) -> None:
@@ -72,7 +72,7 @@ def test_what_was_delivered_before_is_run_unless_it_runs_elsewhere_or_has_ended(
     known: TaskRecord | Exception | None, holds: Hold | Exception, fate: Fate
 ) -> None:
     caller = Caller(known, holds)
-    found = asyncio.run(Holders(cast(RpcCaller, caller), TOPOLOGY, "me").of_redelivery(task()))
+    found = asyncio.run(Holders(caller, TOPOLOGY, "me").of_redelivery(task()))
     assert found.fate is fate
     assert found.holder == ("other" if fate is Fate.WAIT else "")
     assert "worker.me" not in caller.asked
@@ -95,7 +95,7 @@ def test_a_copy_waits_until_its_holder_or_the_tracker_says_what_became_of_it(
     known: TaskRecord | Exception | None, holds: Hold | Exception, fate: Fate
 ) -> None:
     caller = Caller(known, holds)
-    assert asyncio.run(Holders(cast(RpcCaller, caller), TOPOLOGY, "me").of_copy(task(), "other")).fate is fate
+    assert asyncio.run(Holders(caller, TOPOLOGY, "me").of_copy(task(), "other")).fate is fate
 
 
 @pytest.mark.parametrize(("holds", "fate"), [(Hold.RUNNING, Fate.WAIT), (Hold.ENDED, Fate.DROP), (GONE, Fate.RUN)])
@@ -109,7 +109,7 @@ def test_a_second_copy_of_a_holder_that_is_gone_is_not_run_beside_the_first(
             return await super().ask(body, timeout=timeout, exchange=exchange, key=key)
 
     caller = Callers(record(State.RUNNING), holds)  # by "other", which got the first copy
-    found = asyncio.run(Holders(cast(RpcCaller, caller), TOPOLOGY, "me").of_copy(task(), "gone"))
+    found = asyncio.run(Holders(caller, TOPOLOGY, "me").of_copy(task(), "gone"))
     assert (found.fate, found.holder) == (fate, "other" if fate is Fate.WAIT else "")
     assert caller.asked == ["tracker", worker_key("other")]
 
@@ -117,7 +117,7 @@ def test_a_second_copy_of_a_holder_that_is_gone_is_not_run_beside_the_first(
 def test_what_has_failed_is_dropped_with_its_failure_as_its_dead_letter_may_be_missing() -> None:
     failure = Failure(type="ValueError", message="no")
     known = msgspec.structs.replace(record(State.FAILED), failure=failure)
-    holders = Holders(cast(RpcCaller, Caller(known, GONE)), TOPOLOGY, "me")
+    holders = Holders(Caller(known, GONE), TOPOLOGY, "me")
     assert asyncio.run(holders.of_redelivery(task())) == Found(Fate.DROP, failure=failure)
     assert asyncio.run(holders.of_copy(task(), "other")) == Found(Fate.DROP, failure=failure)
     assert asyncio.run(holders.of_redelivery(task(attempt=1))) == Found(Fate.DROP)  # of an attempt before it
@@ -158,5 +158,5 @@ def test_an_attempt_that_was_lost_with_its_worker_is_told_from_one_that_never_be
     known: TaskRecord | None, began: bool
 ) -> None:
     caller = Caller(known, GONE)
-    found = asyncio.run(Holders(cast(RpcCaller, caller), TOPOLOGY, "me").of_redelivery(task()))
+    found = asyncio.run(Holders(caller, TOPOLOGY, "me").of_redelivery(task()))
     assert found == Found(found.fate, began=began)

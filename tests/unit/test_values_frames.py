@@ -176,6 +176,7 @@ FRAMES = {
             "list": pd.Series([[1], None], dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
             "text": pd.array(["a", None], dtype=pd.ArrowDtype(pa.string())),
             "day": pd.Series([None, dt.date(2020, 1, 1)], dtype=pd.ArrowDtype(pa.date32())),
+            "kind": pd.Series(["a", "b"], dtype=pd.ArrowDtype(pa.dictionary(pa.int8(), pa.string()))),
         }
     ),
     "narrow numbers": pd.DataFrame(

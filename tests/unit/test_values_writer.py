@@ -33,7 +33,9 @@ def test_what_is_written_in_pieces_of_any_size_has_the_digest_of_the_whole(tmp_p
     assert written.size == len(whole)
     assert written.key == store.put_bytes(whole)
     assert store.read_bytes(written.key) == whole
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("workbench ")]
+    assert not [
+        thread for thread in threading.enumerate() if thread.name.startswith(("workbench dig", "workbench set"))
+    ]
 
 
 def test_the_disk_is_at_work_while_more_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

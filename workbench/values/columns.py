@@ -356,7 +356,28 @@ def own(array: Any) -> Any:
     import pyarrow as pa
 
     # Joining copies, but for an array on its own, so that each is joined with none of itself.
-    return pa.chunked_array([pa.concat_arrays([chunk, chunk.slice(0, 0)]) for chunk in array.chunks], array.type)
+    copied = _streamed if _shares(array.type) else lambda chunk: pa.concat_arrays([chunk, chunk.slice(0, 0)])
+    return pa.chunked_array([copied(chunk) for chunk in array.chunks], array.type)
+
+
+def _shares(type_: Any) -> bool:
+    """Tell whether joined arrays of a type keep parts of those they were made of: dictionaries, and what views show."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(type_) or type_ in (pa.string_view(), pa.binary_view()):
+        return True
+    return any(_shares(type_.field(position).type) for position in range(type_.num_fields))
+
+
+def _streamed(chunk: Any) -> Any:
+    """Return a copy of an array, with all that it refers to."""
+    import pyarrow as pa
+
+    batch, sink = pa.record_batch([chunk], names=["x"]), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    with pa.ipc.open_stream(sink.getvalue()) as reader:
+        return reader.read_next_batch().column(0)
 
 
 def _chunked(array: Any) -> Any:
