@@ -13,6 +13,7 @@ from workbench.operations.sinks import opened_sink
 from workbench.operations.tabular import Source, Typed, Write, as_text, check_names, damaged
 
 BATCH_ROWS = 64 * 1024
+BATCH_BYTES = 16 * 1024 * 1024  # of an Arrow file's batch, where its rows are long
 GROUP_ROWS = 1024 * 1024  # of a Parquet row group: pyarrow's own default …
 GROUP_BYTES = 64 * 1024 * 1024  # … or this much in memory, so that wide tables stay bounded …
 GROUP_SHARE = 1 / 32  # … or this part of the slot's: what is written takes as much again
@@ -156,7 +157,28 @@ def feather_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]
     )
     grown = _Dictionaries()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, grown.schema(schema), options=options) as writer:
-        yield lambda batch: writer.write_batch(grown.encode(batch))
+        gathered: list[Any] = []
+        rows = size = 0
+
+        def flush() -> None:
+            nonlocal rows, size
+            if gathered:
+                table = pa.Table.from_batches(gathered).combine_chunks()
+                gathered.clear()
+                rows = size = 0
+                for batch in table.to_batches():
+                    writer.write_batch(grown.encode(batch))
+
+        def write(batch: Any) -> None:
+            nonlocal rows, size
+            gathered.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            # Few rows at a time would be compressed in pieces of a few kilobytes, for each column.
+            if rows >= BATCH_ROWS or size >= BATCH_BYTES:
+                flush()
+
+        yield write
+        flush()
 
 
 @contextlib.contextmanager
