@@ -39,7 +39,7 @@ lab: setup ## Start a workbench and JupyterLab; the workbench stops when Jupyter
 
 .PHONY: test
 test: setup-test ## Run the tests, against a real RabbitMQ
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: browser
 browser: setup-test ## Look at the dashboard in a real browser, also for long; the screenshots are in build/screenshots
