@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,25 @@ def _sliced(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
+def _gathered(put: Callable[[list[Any]], None], most_rows: int, most_bytes: int) -> Iterator[Write]:
+    """Lend a function that takes batches, and puts them together once they are so many, and those that are left."""
+    batches: list[Any] = []
+    rows = size = 0
+
+    def write(batch: Any) -> None:
+        nonlocal batches, rows, size
+        batches.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= most_rows or size >= most_bytes:
+            ready, batches, rows, size = batches, [], 0, 0
+            put(ready)
+
+    yield write
+    if batches:
+        put(batches)
+
+
+@contextlib.contextmanager
 def parquet_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]:
     """Write a Parquet file. Batches are gathered into row groups of a size that reads well."""
     import pyarrow as pa
@@ -124,27 +143,13 @@ def parquet_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]
 
     limit = context.memory_limit()
     most = GROUP_BYTES if limit is None else min(GROUP_BYTES, int(limit * GROUP_SHARE))
-    gathered: list[Any] = []
-    rows = size = 0
     with pq.ParquetWriter(path, schema, compression=compression) as writer:
 
-        def flush() -> None:
-            nonlocal rows, size
-            if gathered:
-                table = pa.Table.from_batches(gathered, schema)
-                gathered.clear()
-                rows = size = 0
-                writer.write_table(table, GROUP_ROWS)
+        def put(batches: list[Any]) -> None:
+            writer.write_table(pa.Table.from_batches(batches, schema), GROUP_ROWS)
 
-        def write(batch: Any) -> None:
-            nonlocal rows, size
-            gathered.append(batch)
-            rows, size = rows + batch.num_rows, size + batch.nbytes
-            if rows >= GROUP_ROWS or size >= most:
-                flush()
-
-        yield write
-        flush()
+        with _gathered(put, GROUP_ROWS, most) as write:
+            yield write
 
 
 @contextlib.contextmanager
@@ -157,28 +162,14 @@ def feather_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]
     )
     grown = _Dictionaries()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, grown.schema(schema), options=options) as writer:
-        gathered: list[Any] = []
-        rows = size = 0
 
-        def flush() -> None:
-            nonlocal rows, size
-            if gathered:
-                table = pa.Table.from_batches(gathered).combine_chunks()
-                gathered.clear()
-                rows = size = 0
-                for batch in table.to_batches():
-                    writer.write_batch(grown.encode(batch))
+        def put(batches: list[Any]) -> None:
+            for batch in pa.Table.from_batches(batches).combine_chunks().to_batches():
+                writer.write_batch(grown.encode(batch))
 
-        def write(batch: Any) -> None:
-            nonlocal rows, size
-            gathered.append(batch)
-            rows, size = rows + batch.num_rows, size + batch.nbytes
-            # Few rows at a time would be compressed in pieces of a few kilobytes, for each column.
-            if rows >= BATCH_ROWS or size >= BATCH_BYTES:
-                flush()
-
-        yield write
-        flush()
+        # Few rows at a time would be compressed in pieces of a few kilobytes, for each column.
+        with _gathered(put, BATCH_ROWS, BATCH_BYTES) as write:
+            yield write
 
 
 @contextlib.contextmanager

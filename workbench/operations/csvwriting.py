@@ -53,7 +53,7 @@ def _write(batch: Any, file: Any, delimiter: str) -> None:
         options = pacsv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none")
         pacsv.write_csv(pa.RecordBatch.from_arrays(cells, names=batch.schema.names), file, options)
     else:
-        cells = [_quoted(as_text(cell), mask) for cell, mask in zip(cells, needing, strict=True)]
+        cells = [_quoted(cell, mask) for cell, mask in zip(cells, needing, strict=True)]
         file.write(_joined(cells, delimiter, large=batch.nbytes > _LARGE))
 
 

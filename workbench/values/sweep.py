@@ -28,7 +28,7 @@ _MARK = f"{NAME}/".encode()
 # A reference holds the key as text. Where a size and the code 0 follow (see `codecs`: an encoded value, put into the
 # store as it was), what lies there may itself hold references.
 _REFERENCE = re.compile(
-    rb"(blake3/[0-9a-f]{2}/[0-9a-f]{62})((?:[\x00-\x7f]|\xcc.|\xcd..|\xce.{4}|\xcf.{8})\x00)?", re.DOTALL
+    b"(" + KEY.pattern.encode() + rb")((?:[\x00-\x7f]|\xcc.|\xcd..|\xce.{4}|\xcf.{8})\x00)?", re.DOTALL
 )
 _LONGEST = 72 + 10  # bytes a match takes
 _CHUNK = 1 << 20
