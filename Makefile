@@ -38,12 +38,12 @@ lab: setup ## Start a workbench and JupyterLab; the workbench stops when Jupyter
 	@scripts/lab $(BIN)
 
 .PHONY: test
-test: setup-test ## Run the tests, against a real RabbitMQ
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: setup-test ## Run the tests but the browser's, against a real RabbitMQ
+	@$(BIN)/python -m pytest --ignore tests/browser -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: browser
-browser: setup-test ## Look at the dashboard in a real browser, also for long; the screenshots are in build/screenshots
-	@$(BIN)/python -m pytest tests/browser -m "" $(ARGS)
+browser: setup-test ## Look at the dashboard in a real browser, also for long; screenshots in build/screenshots (ARGS="-m 'not slow' -n 2")
+	@$(BIN)/python -m pytest tests/browser tests/unit/test_dashboard_sessions.py -m "" $(ARGS)
 
 .PHONY: faults
 faults: setup-faults ## Provoke every fault and write what was measured into docs/reliability.md; takes a while, run it alone

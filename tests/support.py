@@ -39,8 +39,19 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+_started: set[int] = set()  # the pids of nodes that have booted
+
+
 def rabbitmqctl(node: Node, *arguments: str) -> str:
     """Run `rabbitmqctl` against a private node and return what it prints."""
+    pid = node.processes()["node"]
+    if pid not in _started:  # a node takes connections shortly before it takes commands
+        _run_rabbitmqctl(node, "await_startup")
+        _started.add(pid)
+    return _run_rabbitmqctl(node, *arguments)
+
+
+def _run_rabbitmqctl(node: Node, *arguments: str) -> str:
     installation = find_rabbitmq()
     assert installation is not None
     environ = environment(node.directory, node._identity(), installation, os.environ)

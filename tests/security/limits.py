@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
-_PROGRAM = """
-import os, resource, sys, time
-os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # as slots have it
-from pathlib import Path
-import numpy, pandas, pyarrow, pyarrow.csv, pyarrow.feather, pyarrow.json, pyarrow.orc, pyarrow.parquet
-from workbench.operations import registry
-from workbench.values import tables
-from workbench.values.files import Files
-from workbench.values.refs import FileRef
-from workbench.worker.child import _data_size
-
-registry.load()
-limit = _data_size() + {megabytes} * 2**20
-resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-started = time.process_time()
-try:
-    result = {expression}
-except Exception as error:
-    print("raised", type(error).__name__, str(error)[:2000], sep="|")
-else:
-    print("returned", type(result).__name__, repr(result)[:2000], sep="|")
-print(time.process_time() - started)
-"""
+LONGEST = 120.0  # seconds
 
 
 class Tried:
@@ -43,15 +25,35 @@ class Tried:
         return f"{self.how} {self.kind}: {self.text} ({self.seconds:.1f} s)"
 
 
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    """Return the process that forks for each trial: to import what it takes is most of a trial's time."""
+    command = [sys.executable, "-m", "tests.security.trials"]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(server.kill)
+    return server
+
+
 def tried(expression: str, *, megabytes: int = 300, **names: Path) -> Tried:
     """Evaluate an expression with a memory limit, and every name in it that stands for a path.
 
     A process that dies (of a crash in compiled code, or of `abort`, as C++ and Rust end where memory runs out) fails
-    the test.
+    the test, as does one that doesn't end.
     """
     for name, path in names.items():
         expression = expression.replace(name, repr(str(path)))
-    program = _PROGRAM.format(megabytes=megabytes, expression=expression)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, f"the process died ({done.returncode}): {done.stderr[-2000:]}"
-    return Tried(done.stdout)
+    server = _server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    patience = threading.Timer(LONGEST, server.kill)
+    patience.start()
+    server.stdin.write(json.dumps([expression, megabytes]) + "\n")
+    server.stdin.flush()
+    answer = server.stdout.readline()
+    patience.cancel()
+    if not answer:
+        _server.cache_clear()
+    assert answer, f"it didn't end within {LONGEST:g} s"
+    code, printed, complained = json.loads(answer)
+    assert code == 0, f"the process died ({code}): {complained[-2000:]}"
+    return Tried(printed)

@@ -172,11 +172,12 @@ def look(served: Served, *, thoroughly: bool) -> None:
     wait_until(lambda: not served.sessions, what="the session is gone")
 
 
-def test_fifty_sessions_leave_nothing_behind(served: Served) -> None:
+@pytest.mark.parametrize("sessions", [10, pytest.param(50, marks=pytest.mark.slow)])  # these in `make browser`
+def test_sessions_leave_nothing_behind(sessions: int, served: Served) -> None:
     for _ in range(2):
         look(served, thoroughly=True)
     before = alive()
-    for number in range(50):
+    for number in range(sessions):
         look(served, thoroughly=number % 10 == 9)
     left = alive()  # fewer where something from before the test has gone meanwhile
     assert {kind: number for kind, number in left.items() if number > before[kind]} == {}

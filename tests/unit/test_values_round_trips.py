@@ -25,7 +25,7 @@ from workbench.values import codecs
 from workbench.values.files import Files
 
 quick = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
