@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
@@ -316,3 +317,18 @@ def test_times_with_a_zone_are_written_as_arrow_writes_utc(unit: str, zone: str)
     column = pa.array(moments, pa.timestamp(unit, zone))
     expected = column.cast(pa.timestamp(unit, "UTC")).cast(pa.string())
     assert as_text(column).equals(expected)
+
+
+@pytest.mark.parametrize("extension", ["feather", "parquet", "orc"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_text_that_is_no_utf8_is_refused_and_what_is_is_kept(tmp_path: Path, kind: pa.DataType, extension: str) -> None:
+    def text(values: list[bytes | None]) -> pa.Table:
+        bytes_ = pa.array(values, pa.large_binary() if kind == pa.large_string() else pa.binary())
+        return pa.table({"x": bytes_.view(kind)})
+
+    writers = {"feather": pa.feather.write_feather, "parquet": pq.write_table, "orc": pa.orc.write_table}
+    writers[extension](text([b"abc", None, b"\xff"]), tmp_path / f"wrong.{extension}")
+    with pytest.raises(InputError, match=rf"wrong\.{extension}: In column 0: Invalid: Invalid UTF8"):
+        table(ref(tmp_path / f"wrong.{extension}"), "csv")
+    writers[extension](text([b"abc", None, "äöü".encode(), b""]), tmp_path / f"right.{extension}")
+    assert table(ref(tmp_path / f"right.{extension}"), "csv").read_text() == 'x\nabc\nNA\näöü\n""\n'

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from workbench.core.errors import InvalidArguments
+from workbench.core.errors import InvalidArguments, OutputFailed
 from workbench.operations import context, convert, parts, registry
 from workbench.operations.image import animation, files
 from workbench.values.refs import FileRef
@@ -156,6 +158,49 @@ def test_what_an_earlier_attempt_of_the_same_task_has_written_is_replaced(tmp_pa
     assert target.read_text() == "second"
     with context.attempt(tmp_path / "task-2"), pytest.raises(InvalidArguments, match="there already"):
         context.write_file("x", context.Output(str(target), "error"), put("third"))
+
+
+def large(part: Path) -> None:
+    part.write_bytes(bytes(parts.UNSETTLED))
+
+
+def test_the_disk_is_at_work_while_a_file_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+    monkeypatch.setattr(parts, "fdatasync", lambda file: begun.set())
+
+    def write(part: Path) -> None:
+        large(part)
+        assert begun.wait(30)
+
+    assert context.write_file("x", context.Output(str(tmp_path / "x")), write).stat().st_size == parts.UNSETTLED
+    assert "workbench settles" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_what_the_disk_says_meanwhile_fails_the_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Event()
+
+    def full(file: int) -> None:
+        told.set()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write(part: Path) -> None:
+        large(part)
+        assert told.wait(30)
+
+    monkeypatch.setattr(parts, "fdatasync", full)
+    with pytest.raises(OutputFailed, match="No space left"):
+        context.write_file("x", context.Output(str(tmp_path / "x")), write)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_other_thread_can_be_started_a_file_is_settled_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert context.write_file("x", context.Output(str(tmp_path / "x")), large).stat().st_size == parts.UNSETTLED
 
 
 # --- pictures -----------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def _guarded(batches: Any, source: Source) -> Iterator[Any]:
         try:
             batch = next(iterator, None)
             if batch is not None:
-                batch.validate(full=True)  # an offset that leads out of its buffer would crash whoever follows it
+                _validate(batch)
         except MemoryError:  # Arrow's too, which is an ArrowException as well
             raise
         except (pa.ArrowException, OSError) as error:
@@ -108,6 +108,28 @@ def _guarded(batches: Any, source: Source) -> Iterator[Any]:
         if batch is None:
             return
         yield batch
+
+
+def _validate(batch: Any) -> None:
+    """Raise `ArrowInvalid` for offsets that lead out of their buffer, which crash whoever follows them, and their like.
+
+    That text is UTF-8 is looked at value by value, unless all of it is ASCII, which is seen at once.
+    """
+    import pyarrow as pa
+
+    columns = [column.cast(pa.binary()) if _is_ascii(column) else column for column in batch.columns]
+    pa.RecordBatch.from_arrays(columns, names=batch.schema.names).validate(full=True)
+
+
+def _is_ascii(column: Any) -> bool:
+    """Tell whether a column is of text, and all of it ASCII; False where that would take a closer look."""
+    import numpy as np
+    import pyarrow as pa
+
+    if not pa.types.is_string(column.type):
+        return False
+    text = column.buffers()[2]
+    return text is None or not text.size or bool(np.frombuffer(text, np.int8).min() >= 0)
 
 
 def _sliced(batches: Iterator[Any]) -> Iterator[Any]:

@@ -111,12 +111,14 @@ def _needing(cell: Any, delimiter: str, *, may_look_null: bool = True) -> Any:
 
 def _quoted(cell: Any, needs: Any) -> Any:
     """Return a column as text, in quotes where it needs them."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     text = _text(cell)
     if needs is None:
         return text
-    quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
+    quote, nothing = pa.scalar('"', text.type), pa.scalar("", text.type)
+    quoted = pc.binary_join_element_wise(quote, pc.replace_substring(text, '"', '""'), quote, nothing)
     return pc.if_else(needs, quoted, text)
 
 

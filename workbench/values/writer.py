@@ -13,7 +13,7 @@ from workbench.values import digest as digests
 
 _PIECE = 256 << 10  # bytes from which on a second thread is worth its while
 _UNSETTLED = 32 << 20  # bytes from which on a disk is asked to begin
-_fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only the one
+fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only the one
 
 
 class _Helper:
@@ -106,7 +106,7 @@ class Writer(io.RawIOBase):
             return
         if self._settling is not None:
             self._settling.result()
-        self._settling = self._settles.begin(_fdatasync, self._file.fileno())
+        self._settling = self._settles.begin(fdatasync, self._file.fileno())
         if self._settling is None:
-            _fdatasync(self._file.fileno())
+            fdatasync(self._file.fileno())
         self._unsettled = 0
