@@ -262,3 +262,44 @@ def test_brackets_in_strings_and_unbalanced_ones_do_not_count_as_depth() -> None
     for deep in (b"[" * 10_000, b'{"a":' * 10_000, b"[\r" * 10_000, b'"unclosed\n' + b"[" * 10_000):
         with pytest.raises(InputError, match="nested too deeply"):
             bounds.check_depth(deep, "x")
+
+
+CONVERT = "registry.get('convert.table').function(FileRef(PATH, 'wide.csv'), {!r}).name"
+
+
+@pytest.mark.parametrize("columns", [300, 3000])
+@pytest.mark.parametrize(
+    "expression", ["tables.read_table(Path(PATH), 'wide.csv').num_columns", *map(CONVERT.format, ("parquet", "csv"))]
+)
+def test_a_wide_table_of_text_fits_as_a_narrow_one_does(expression: str, columns: int, tmp_path: Path) -> None:
+    """Arrow reserves a megabyte for each column of text, and gives it back; where holes stay, they count."""
+    path = wide(tmp_path / "wide.csv", columns, "text", 6_000_000)
+    went = tried(expression, PATH=path)
+    assert (went.how, went.text.strip("'").partition(".")[0]) == (
+        "returned",
+        str(columns) if "read_table" in expression else "wide",
+    ), went
+
+
+@pytest.mark.parametrize(
+    ("to", "columns", "words"),
+    [
+        ("parquet", 50_000, "wide.csv: a table of 50,000 columns, for each of which reading it takes 35.0 kB, doesn't"),
+        ("parquet", 8000, "Parquet: a table of 8,000 columns, for each of which its writer takes 30.0 kB, doesn't"),
+        ("orc", 100, "ORC: a table of 100 columns, for each of which its writer takes 4.7 MB, doesn't fit into the"),
+    ],
+)
+def test_a_table_too_wide_for_its_reader_or_writer_is_refused_before_either_ends_the_process(
+    to: str, columns: int, words: str, tmp_path: Path
+) -> None:
+    path = wide(tmp_path / "wide.csv", columns, "1.5", 1000)
+    went = tried(CONVERT.format(to), PATH=path)
+    assert (went.how, went.kind) == ("raised", "InputTooLarge"), went
+    assert went.text.startswith(words), went
+
+
+def wide(path: Path, columns: int, value: str, size: int) -> Path:
+    """Write a CSV of that many columns and bytes, of one row at least."""
+    row = ",".join([value] * columns) + "\n"
+    path.write_text(",".join(f"c{number}" for number in range(columns)) + "\n" + row * max(1, size // len(row)))
+    return path

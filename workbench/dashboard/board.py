@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 
 import panel as pn
 import param
+from jinja2 import Template
 from panel.custom import JSComponent
 
 HERE = Path(__file__).parent
 PAGE_CSS = (HERE / "page.css").read_text()
+TEMPLATE = Template((HERE / "page.html").read_text())
+"""The page without what Panel has every page load, and this one doesn't use: Tabulator, and drawing by WebGL."""
 
 
 class Board(JSComponent):

@@ -17,7 +17,7 @@ from workbench.client.client import Client
 from workbench.core.errors import WorkbenchError
 from workbench.core.settings import DASHBOARD_READ_ONLY, users_of
 from workbench.dashboard import actions, head
-from workbench.dashboard.board import PAGE_CSS, Board
+from workbench.dashboard.board import PAGE_CSS, TEMPLATE, Board
 from workbench.dashboard.feed import Feed
 from workbench.dashboard.look import Html
 from workbench.dashboard.views import TITLES, VIEWS
@@ -64,6 +64,8 @@ class Page:
         It's decided here, as Panel asks its own `authorize_callback` for pages only: a web socket makes a session too.
         """
         pn.config.raw_css = [PAGE_CSS]
+        if pn.state.curdoc is not None:
+            pn.state.curdoc.template = TEMPLATE
         user, admitted = pn.state.user or "", users_of(os.environ)
         if admitted is not None and user not in admitted:
             return pn.Column(Board(frame=head.refusal(user)), sizing_mode="stretch_width", margin=0)

@@ -11,11 +11,14 @@ from workbench.core.errors import InputError
 from workbench.operations import context
 from workbench.operations.sinks import opened_sink
 from workbench.operations.tabular import Source, Typed, Write, as_text, check_names, damaged
+from workbench.values import bounds
 
 BATCH_ROWS = 64 * 1024
 BATCH_BYTES = 16 * 1024 * 1024  # of an Arrow file's batch, where its rows are long
 GROUP_ROWS = 1024 * 1024  # of a Parquet row group: pyarrow's own default …
 GROUP_BYTES = 64 * 1024 * 1024  # … or this much in memory, so that wide tables stay bounded …
+ORC_WIDTH = 4_700_000  # bytes that ORC's writer takes for a column: a megabyte for each of its streams (pyarrow 26)
+PARQUET_WIDTH = 30_000  # … and Parquet's
 GROUP_SHARE = 1 / 32  # … or this part of the slot's: what is written takes as much again
 
 
@@ -163,6 +166,7 @@ def parquet_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    bounds.check_width("Parquet", len(schema), PARQUET_WIDTH, "its writer")
     limit = context.memory_limit()
     most = GROUP_BYTES if limit is None else min(GROUP_BYTES, int(limit * GROUP_SHARE))
     with pq.ParquetWriter(path, schema, compression=compression) as writer:
@@ -200,6 +204,7 @@ def orc_writer(path: Path, schema: Any, compression: str) -> Iterator[Write]:
     import pyarrow as pa
     from pyarrow import orc
 
+    bounds.check_width("ORC", len(schema), ORC_WIDTH, "its writer")
     held = pa.schema([field.with_type(_orc_type(field.type)) for field in schema])
     texts = [
         f"{field.name} ({field.type})"

@@ -27,7 +27,7 @@ from workbench.operations.tabular import (
     note_wider,
     unzipping,
 )
-from workbench.values import bounds
+from workbench.values import bounds, frugality
 from workbench.values.refs import size_text
 from workbench.values.unpacking import bomb, most_of
 
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
 """Bytes that are parsed at once: what the first one suggests are the types to start with."""
+WIDTH = 35_000
+"""Bytes that a column takes while it is read, whatever is in it, with room for what waits to be written."""
 
 MOST_BAD_ROWS = 100_000
 """Rows that may be left out of one file: more of them are no exceptions."""
@@ -66,6 +68,7 @@ class CsvReader:
         self._names = self._header()
         check_names(self._names, source)
         check_known(options.column_types, self._names, source, "column_types")
+        bounds.check_width(source.name, len(self._names), WIDTH, "reading it")
 
     @contextlib.contextmanager
     def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
@@ -141,11 +144,12 @@ class CsvReader:
 
         convert = self._convert_options(types, nulls, quoted)
         self._left_out, self._left_text = [], 0
-        if self._goes_in_pieces(types):
-            yield pa.schema([(name, types[name]) for name in self._names]), self._by_pieces(convert)
-            return
-        with self._streamed(convert) as opened:
-            yield opened
+        with frugality.for_width(len(self._names)):
+            if self._goes_in_pieces(types):
+                yield pa.schema([(name, types[name]) for name in self._names]), self._by_pieces(convert)
+                return
+            with self._streamed(convert) as opened:
+                yield opened
 
     @contextlib.contextmanager
     def _streamed(self, convert: Any, start: int = 0) -> Iterator[tuple[Any, Iterator[Any]]]:

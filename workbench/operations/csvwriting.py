@@ -11,8 +11,10 @@ from typing import Any
 from workbench.core.errors import InvalidArguments
 from workbench.operations.csvfiles import NULLS
 from workbench.operations.tabular import Write, as_text
+from workbench.values import bounds
 
 _IN_NUMBERS = "-+.:eTZ 0123456789"  # delimiters that may occur in what isn't text
+_WIDTH = 16_000  # bytes that Arrow's writer takes for a column, whatever is in it
 _LARGE = 1 << 28
 """Bytes of a batch from which its lines may need more than the 2 GiB that one array of text holds."""
 
@@ -26,6 +28,7 @@ def csv_writer(path: Path, schema: Any, compression: str, delimiter: str) -> Ite
     """
     import pyarrow as pa
 
+    bounds.check_width("CSV", len(schema), _WIDTH, "its writer")
     for field in schema:
         type_ = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if pa.types.is_nested(type_) or pa.types.is_binary(type_) or pa.types.is_large_binary(type_):

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from workbench.core.errors import InputTooLarge, InvalidArguments
 from workbench.operations import context, datasetfiles, reading, tabular
 from workbench.operations.columnar import parquet_writer
-from workbench.operations.frugality import frugal
 from workbench.operations.tabular import Reader, Source
 from workbench.values import arguments, bounds
 from workbench.values.files import Files
+from workbench.values.frugality import frugal
 from workbench.values.refs import FileRef, size_text
 
 if TYPE_CHECKING:

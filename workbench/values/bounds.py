@@ -197,7 +197,7 @@ def check_header(file: BinaryIO, separator: bytes, name: str) -> int:
     return columns
 
 
-def check_delimited(file: BinaryIO, separator: bytes, name: str) -> int:
+def check_delimited(file: BinaryIO, columns: int, separator: bytes, name: str) -> int:
     """Refuse delimited text of which Arrow would make more than there is memory for; leave the file at its beginning.
 
     Arrow's readers call `abort` where memory runs out, and what they make of text grows faster than can be looked
@@ -207,6 +207,8 @@ def check_delimited(file: BinaryIO, separator: bytes, name: str) -> int:
     ----------
     file
         The text: see `bounded_text`.
+    columns
+        As many as `check_header` has found.
     separator
         Between two fields of a row.
     name
@@ -220,9 +222,8 @@ def check_delimited(file: BinaryIO, separator: bytes, name: str) -> int:
     Raises
     ------
     InputTooLarge
-        If it won't fit, a line is too long, or there are too many columns.
+        If it won't fit, or a line is too long.
     """
-    columns = check_header(file, separator, name)
     most = room() * 7 // 8
     size = cells = line = longest = 0
     while True:
@@ -242,6 +243,29 @@ def check_delimited(file: BinaryIO, separator: bytes, name: str) -> int:
         if not part:
             file.seek(0)
             return block
+
+
+def check_width(name: str, columns: int, each: int, what: str) -> None:
+    """Refuse a table of more columns than there is memory for, whatever is in them.
+
+    Parameters
+    ----------
+    name
+        For the message.
+    columns
+        As many as it has.
+    each
+        Bytes that one takes.
+    what
+        What takes them.
+
+    Raises
+    ------
+    InputTooLarge
+        If it won't fit.
+    """
+    if columns * each > room():
+        raise too_large(name, f"a table of {columns:,} columns, for each of which {what} takes {size_text(each)},")
 
 
 def occurrences(text: bytes, any_of: bytes) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from workbench.core.errors import InputError, WorkbenchError
-from workbench.values import bounds
+from workbench.values import bounds, frugality
 from workbench.values.unpacking import unpacked
 
 
@@ -175,10 +175,12 @@ def _arrow_csv(file: BinaryIO, name: str, separator: str) -> Any:
     import pyarrow as pa
     import pyarrow.csv
 
-    block = bounds.check_delimited(file, separator.encode(), name)
+    columns = bounds.check_header(file, separator.encode(), name)
+    block = bounds.check_delimited(file, columns, separator.encode(), name)
     # In one thread it tells a bad row's number, and has in memory only what was counted.
     read = pyarrow.csv.ReadOptions(use_threads=False, block_size=block)
-    table = pyarrow.csv.read_csv(file, read, pyarrow.csv.ParseOptions(delimiter=separator))
+    with frugality.for_width(columns):
+        table = pyarrow.csv.read_csv(file, read, pyarrow.csv.ParseOptions(delimiter=separator))
     for field in table.schema:
         if pa.types.is_binary(field.type):
             raise ValueError(f"the column {field.name!r} is not UTF-8, so that it can't be read as text")

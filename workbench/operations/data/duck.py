@@ -14,7 +14,7 @@ from workbench.operations import datasets
 from workbench.operations.data import results, spill
 from workbench.operations.data.trouble import Damaged, explained
 from workbench.operations.datasets import Dataset
-from workbench.operations.frugality import frugal
+from workbench.values.frugality import frugal
 from workbench.values.refs import size_text
 
 if TYPE_CHECKING:
