@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import subprocess
@@ -115,6 +116,8 @@ def test_a_detail_shows_what_a_task_was_given_and_gave(client: wb.Client, tmp_pa
         sized = client.submit("text.size", path)
         await task
         await sized
+        for each in (task, sized):  # a result may be here before the tracker has heard of its task
+            await eventually(functools.partial(client.attempts, each.id), len)
         detail = await eventually(lambda: client.live.detail(task.id), lambda told: told.record.state.terminal)
         ((name, text),) = detail.arguments
         assert (name, text) == ("0", "{'a': [1, 2], 'b': b'\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00'}")

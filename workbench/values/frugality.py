@@ -11,7 +11,6 @@ _MMAP_THRESHOLD = -3  # of mallopt(3)
 _BLOCK = 128 * 1024  # bytes from which on memory is given back to the system; DuckDB's buffers have twice as many
 _USUAL = 32 * 1024**2  # what glibc raises that to by itself, as blocks are freed
 
-
 _frugal = False  # whether a block lasts
 
 WIDE = 64
