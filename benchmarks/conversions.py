@@ -1,11 +1,11 @@
-"""How long conversions take, beside the same calls of pyarrow's in a bare script, on the same files in one run.
+"""How long conversions take, beside the same calls of pyarrow's or Pillow's in a bare script, on the same files.
 
-    nice -n 0 .venv/bin/python benchmarks/conversions.py [--times 2] [--rounds 5] [CSV-JSONL …]
+    .venv/bin/python benchmarks/conversions.py [--pictures] [--times 2] [--rounds 5] [csv-jsonl png-webp …]
 
-The table is the flights of 2013, so many times over. Both sides run in turn, each in a process of its own that imports
-first, as a worker's slots do (`worker.preload`), and then measures only the call; what counts is the best of the
-rounds. Where pyarrow can't write a format (JSON, Excel) the bare script does what its users do: rows as Python objects,
-one after the other, into the format's library.
+The table is the flights of 2013, so many times over; the picture a photograph of six megapixels. Both sides run in
+turn, each in a process of its own that imports first, as a worker's slots do (`worker.preload`), and then measures only
+the call; what counts is the best of the rounds. Where pyarrow can't write a format (JSON, Excel) the bare script does
+what its users do: rows as Python objects, one after the other, into the format's library.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import json, sys, time
 import numpy, pandas
 import pyarrow as pa, pyarrow.compute, pyarrow.csv, pyarrow.json, pyarrow.parquet, pyarrow.feather, pyarrow.orc
 import python_calamine, xlsxwriter
+import PIL.Image; PIL.Image.init()
 pa.array(["1"]).cast(pa.int64())  # which imports more
 """
 
@@ -69,12 +70,32 @@ def convert(source, target):
     write(read(source), target)
 """
 
+BARE_PICTURES = """
+OPTIONS = {"jpeg": {"quality": 85}, "webp": {"quality": 85}, "avif": {"quality": 75}, "pdf": {"quality": 85},
+           "tiff": {"compression": "tiff_adobe_deflate"}}
+
+def convert(source, target):
+    kind = target.rpartition(".")[2]
+    with PIL.Image.open(source) as image:
+        if image.mode == "P" and kind not in ("png", "gif", "tiff", "bmp"):
+            image = image.convert("RGB")
+        image.save(target, **OPTIONS.get(kind, {}))
+"""
+
 OURS = """
 from workbench.operations.convert import table
 from workbench.values.refs import FileRef
 
 def convert(source, target):
     table(FileRef(source, source.rpartition("/")[2]), target.rpartition(".")[2], output=target)
+"""
+
+OURS_PICTURES = """
+from workbench.operations.convert import image
+from workbench.values.refs import FileRef
+
+def convert(source, target):
+    image(FileRef(source, source.rpartition("/")[2]), target.rpartition(".")[2], output=target)
 """
 
 MEASURE = """
@@ -87,6 +108,8 @@ print(seconds, int(highest.split()[1]) / 1000)
 """
 
 FORMATS = ("csv", "jsonl", "parquet", "feather", "orc")
+PICTURES = ("png", "jpeg", "webp", "avif", "tiff", "gif", "bmp", "jp2")
+SIZE = (3000, 2000)
 
 
 def measured(script: str, source: Path, target: Path) -> tuple[float, float]:
@@ -99,18 +122,25 @@ def measured(script: str, source: Path, target: Path) -> tuple[float, float]:
 
 
 def inputs(directory: Path, times: int, formats: Iterable[str]) -> dict[str, Path]:
-    """Write the flights in these formats, so many times over."""
+    """Write the flights in these formats, so many times over, and a photograph."""
+    from PIL import Image
+
     from workbench import samples
-    from workbench.operations.convert import table
+    from workbench.operations.convert import image, table
     from workbench.values.refs import FileRef
 
     header, rows = samples.flights(directory).read_bytes().split(b"\n", 1)
     source = directory / "input.csv"
     source.write_bytes(header + b"\n" + rows * times)
     files = {"csv": source}
+    photograph = max((Image.open(path) for path in samples.photographs()), key=lambda each: each.width)
+    photograph = photograph.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)
     for to in set(formats) - {"csv"}:
         files[to] = directory / f"input.{to}"
-        table(FileRef(str(source), source.name), to, output=str(files[to]))
+        if to in PICTURES:
+            image(photograph, to, output=str(files[to]))
+        else:
+            table(FileRef(str(source), source.name), to, output=str(files[to]))
     return files
 
 
@@ -118,11 +148,13 @@ def main() -> None:
     """Measure and print; the exit code is 1 where a conversion is above the limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", nargs="*", help="such as csv-parquet or csv-xlsx; all but those of Excel if none")
+    parser.add_argument("--pictures", action="store_true", help="all pairs of pictures' formats instead of tables'")
     parser.add_argument("--times", type=int, default=2, help="the flights so many times (31 MB of CSV each)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--limit", type=float, default=1.1, help="the ratio that is still fast enough")
     options = parser.parse_args()
-    pairs = [tuple(pair.split("-")) for pair in options.pairs] or list(product(FORMATS, FORMATS))
+    kinds = PICTURES if options.pictures else FORMATS
+    pairs = [tuple(pair.split("-")) for pair in options.pairs] or list(product(kinds, kinds))
     results = {}
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
@@ -130,9 +162,8 @@ def main() -> None:
         print(f"{'':18}{'bare':>9}{'ours':>9}{'ratio':>8}{'bare':>9}{'ours':>9}")
         for start, end in pairs:
             target = directory / f"made.{end}"
-            rounds = [
-                [measured(script, files[start], target) for script in (BARE, OURS)] for _ in range(options.rounds)
-            ]
+            scripts = (BARE_PICTURES, OURS_PICTURES) if start in PICTURES else (BARE, OURS)
+            rounds = [[measured(script, files[start], target) for script in scripts] for _ in range(options.rounds)]
             bare, ours = (min(each[side][0] for each in rounds) for side in (0, 1))
             bare_memory, memory = (max(each[side][1] for each in rounds) for side in (0, 1))
             results[f"{start}-{end}"] = ours / bare

@@ -100,12 +100,12 @@ def _check_side(frame: Image, to: str, holds: Holds) -> None:
 
 
 def _save(ready: list[Ready], path: Path, to: ImageFormat, options: dict[str, Any], stem: str) -> None:
-    from PIL import PdfImagePlugin  # noqa: F401 - or Pillow would load all of its plugins to find it
-
     images = [image for image, _ in ready]
     first, *rest = images
     match to:
         case "pdf":
+            from PIL import PdfImagePlugin  # noqa: F401 - or Pillow would load all of its plugins to find it
+
             first, *rest = _same_options(images, options)
             options["title"] = stem
         case "tiff":
