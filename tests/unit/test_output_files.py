@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import signal
 import subprocess
@@ -160,36 +161,37 @@ def test_what_an_earlier_attempt_of_the_same_task_has_written_is_replaced(tmp_pa
         context.write_file("x", context.Output(str(target), "error"), put("third"))
 
 
-def large(part: Path) -> None:
-    part.write_bytes(bytes(parts.UNSETTLED))
+def grow(part: Path, *, told: threading.Event | None = None) -> None:
+    """Write a file large enough for the disk to begin with it, and wait until it has."""
+    with parts.settling(part) as settle:
+        part.write_bytes(bytes(parts.UNSETTLED))
+        settle()
+        assert told is None or told.wait(30)
 
 
 def test_the_disk_is_at_work_while_a_file_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = threading.Event()
     monkeypatch.setattr(parts, "fdatasync", lambda file: begun.set())
+    context.write_file("x", context.Output(str(tmp_path / "x")), functools.partial(grow, told=begun))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("workbench settles")]
 
-    def write(part: Path) -> None:
-        large(part)
-        assert begun.wait(30)
 
-    assert context.write_file("x", context.Output(str(tmp_path / "x")), write).stat().st_size == parts.UNSETTLED
-    assert "workbench settles" not in {thread.name for thread in threading.enumerate()}
+def test_it_is_while_a_table_is_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+    monkeypatch.setattr(parts, "UNSETTLED", 1)
+    monkeypatch.setattr(parts, "fdatasync", lambda file: begun.set())
+    (tmp_path / "a.csv").write_text("x\n" + "1\n" * 100_000)
+    convert.table(FileRef(str(tmp_path / "a.csv"), "a.csv"), "feather", output=str(tmp_path / "a.feather"))
+    assert begun.is_set()
 
 
 def test_what_the_disk_says_meanwhile_fails_the_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = threading.Event()
-
     def full(file: int) -> None:
-        told.set()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def write(part: Path) -> None:
-        large(part)
-        assert told.wait(30)
 
     monkeypatch.setattr(parts, "fdatasync", full)
     with pytest.raises(OutputFailed, match="No space left"):
-        context.write_file("x", context.Output(str(tmp_path / "x")), write)
+        context.write_file("x", context.Output(str(tmp_path / "x")), grow)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -200,7 +202,7 @@ def test_where_no_other_thread_can_be_started_a_file_is_settled_in_the_end(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert context.write_file("x", context.Output(str(tmp_path / "x")), large).stat().st_size == parts.UNSETTLED
+    assert context.write_file("x", context.Output(str(tmp_path / "x")), grow).stat().st_size == parts.UNSETTLED
 
 
 # --- pictures -----------------------------------------------------------------------------------------

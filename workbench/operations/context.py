@@ -244,8 +244,7 @@ def file_in_the_making(target: Path, *, overwrite: Overwrite = "replace") -> Ite
         parts.beside(directory / target.name, task) as part,
         disks.told(target.parent, output),  # as it is before the file that has filled it is removed
     ):
-        with parts.settling(part):
-            yield part
+        yield part
         parts.publish(part, directory / target.name, task, replace=overwrite == "replace", told=target)
 
 

@@ -11,22 +11,20 @@ import errno
 import fcntl
 import os
 import re
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
 from workbench.core.errors import InvalidArguments
-from workbench.values.writer import fdatasync
+from workbench.values.writer import Helper, fdatasync
 
 LONGEST = 24 * 3600.0
 """Seconds after which an abandoned file of another task is removed, too: its own retries are over by then."""
 
 UNSETTLED = 4 << 20
-"""Bytes from which on the disk is asked to begin with a file that is still being written …"""
-_LOOK = 0.01
-"""… and seconds after which its size is looked at again."""
+"""Bytes from which on the disk is asked to begin with a file that is still being written."""
 
 _NAME = re.compile(r"\.(.*)-[0-9a-f]{12}\.part")
 _MARK = "user.workbench.task"
@@ -57,37 +55,33 @@ def beside(target: Path, task: str | None) -> Iterator[Path]:
 
 
 @contextmanager
-def settling(part: Path) -> Iterator[None]:
-    """Have the disk at work while a file grows, so that little is left for `publish` to wait for.
+def settling(part: Path) -> Iterator[Callable[[], None]]:
+    """Lend a function to call now and then while a file grows: the disk begins with it, in another thread.
 
-    What the disk complains of is raised at the end of the block: the system tells it once.
+    So little is left for `publish` to wait for. What the disk complains of is raised by a later call, or at the end of
+    the block: the system tells it once.
     """
-    over = threading.Event()
-    errors: list[OSError] = []
+    helper = Helper("workbench settles")
+    begun: Future[None] | None = None
+    settled = 0
 
     def settle() -> None:
-        settled = 0
-        try:
-            with part.open("rb") as file:
-                while not over.wait(_LOOK):
-                    size = os.fstat(file.fileno()).st_size
-                    if size - settled >= UNSETTLED:
-                        fdatasync(file.fileno())
-                        settled = size
-        except OSError as error:
-            errors.append(error)
+        nonlocal begun, settled
+        size = os.fstat(file.fileno()).st_size
+        if size - settled < UNSETTLED or (begun is not None and not begun.done()):
+            return
+        if begun is not None:
+            begun.result()
+        begun = helper.begin(fdatasync, file.fileno())
+        settled = size
 
-    thread = threading.Thread(target=settle, name="workbench settles", daemon=True)
-    with contextlib.suppress(RuntimeError):  # its stack is beyond the memory limit: all is left to the end
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        if thread.ident is not None:
-            thread.join()
-    if errors:
-        raise errors[0]
+    with part.open("rb") as file:
+        try:
+            yield settle
+            if begun is not None:
+                begun.result()
+        finally:
+            helper.end()
 
 
 def check_absent(target: Path, task: str | None, told: Path) -> None:

@@ -16,7 +16,7 @@ _UNSETTLED = 32 << 20  # bytes from which on a disk is asked to begin
 fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only the one
 
 
-class _Helper:
+class Helper:
     """Another thread, which starts with the first work it is given."""
 
     def __init__(self, name: str) -> None:
@@ -63,7 +63,7 @@ class Writer(io.RawIOBase):
         self._settle = settle
         self._unsettled = 0
         self._settling: Future[Any] | None = None
-        self._digests, self._settles = _Helper("workbench digests"), _Helper("workbench settles")
+        self._digests, self._settles = Helper("workbench digests"), Helper("workbench settles")
 
     def writable(self) -> bool:
         """Return True: it is there to be written."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import context, formats, reading, tabular
+from workbench.operations import context, formats, parts, reading, tabular
 from workbench.operations.context import Output, Overwrite
 from workbench.operations.csvtext import check_delimiter, check_encoding
 from workbench.operations.registry import operation
@@ -144,10 +144,12 @@ def table(
         with (
             reader.open() as (schema, batches),
             reading.ahead(batches) as ready,
+            parts.settling(part) as settle,
             target.writer(part, schema) as write,
         ):
             for batch in ready:
                 write(batch)
+                settle()
 
     def written() -> Path:
         return context.write_file(target.name(file.stem), Output(output, overwrite), convert)
