@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -30,8 +33,15 @@ def _server() -> subprocess.Popen[str]:
     """Return the process that forks for each trial: to import what it takes is most of a trial's time."""
     command = [sys.executable, "-m", "tests.security.trials"]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    atexit.register(server.kill)
+    atexit.register(_kill, server)
     return server
+
+
+def _kill(server: subprocess.Popen[str]) -> None:
+    """End the process and the trial that it has forked: it leads their group (`worker.preload`)."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.kill()
 
 
 def tried(expression: str, *, megabytes: int = 300, **names: Path) -> Tried:
@@ -45,7 +55,7 @@ def tried(expression: str, *, megabytes: int = 300, **names: Path) -> Tried:
     server = _server()
     assert server.stdin is not None
     assert server.stdout is not None
-    patience = threading.Timer(LONGEST, server.kill)
+    patience = threading.Timer(LONGEST, _kill, [server])
     patience.start()
     server.stdin.write(json.dumps([expression, megabytes]) + "\n")
     server.stdin.flush()
