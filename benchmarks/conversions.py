@@ -11,6 +11,7 @@ what its users do: rows as Python objects, one after the other, into the format'
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import tempfile
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 IMPORTS = """
 import json, sys, time
@@ -121,10 +123,19 @@ def measured(script: str, source: Path, target: Path) -> tuple[float, float]:
     return float(seconds), float(memory)
 
 
-def inputs(directory: Path, times: int, formats: Iterable[str]) -> dict[str, Path]:
-    """Write the flights in these formats, so many times over, and a photograph."""
+@functools.cache
+def photograph() -> Any:
+    """Return a photograph of six megapixels."""
     from PIL import Image
 
+    from workbench import samples
+
+    largest = max((Image.open(path) for path in samples.photographs()), key=lambda each: each.width)
+    return largest.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)
+
+
+def inputs(directory: Path, times: int, formats: Iterable[str]) -> dict[str, Path]:
+    """Write the flights in these formats, so many times over, or a photograph in those of pictures."""
     from workbench import samples
     from workbench.operations.convert import image, table
     from workbench.values.refs import FileRef
@@ -133,12 +144,10 @@ def inputs(directory: Path, times: int, formats: Iterable[str]) -> dict[str, Pat
     source = directory / "input.csv"
     source.write_bytes(header + b"\n" + rows * times)
     files = {"csv": source}
-    photograph = max((Image.open(path) for path in samples.photographs()), key=lambda each: each.width)
-    photograph = photograph.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)
     for to in set(formats) - {"csv"}:
         files[to] = directory / f"input.{to}"
         if to in PICTURES:
-            image(photograph, to, output=str(files[to]))
+            image(photograph(), to, output=str(files[to]))
         else:
             table(FileRef(str(source), source.name), to, output=str(files[to]))
     return files

@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import workbench.worker.preload  # noqa: F401 - as slots are started
-from workbench.values import tables
+from workbench.operations import registry
+from workbench.values import tables, unpacking
 from workbench.values.files import Files
 from workbench.values.refs import FileRef
 from workbench.worker import child
 
+# Those of others come from the preload: it says which allocator Arrow takes, and that before Arrow is imported.
 NAMES: dict[str, Any] = {name: sys.modules[name] for name in ("numpy", "pandas", "pyarrow")} | {
     "FileRef": FileRef,
     "Files": Files,
     "Path": Path,
-    "registry": sys.modules["workbench.operations.registry"],
+    "registry": registry,
     "tables": tables,
-    "unpacking": sys.modules["workbench.values.unpacking"],
+    "unpacking": unpacking,
 }
 
 

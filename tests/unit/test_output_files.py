@@ -18,6 +18,7 @@ from PIL import Image
 from workbench.core.errors import InvalidArguments, OutputFailed
 from workbench.operations import context, convert, parts, registry
 from workbench.operations.image import animation, files
+from workbench.values import writer
 from workbench.values.refs import FileRef
 
 WRITER = """
@@ -171,7 +172,7 @@ def grow(part: Path, *, told: threading.Event | None = None) -> None:
 
 def test_the_disk_is_at_work_while_a_file_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = threading.Event()
-    monkeypatch.setattr(parts, "fdatasync", lambda file: begun.set())
+    monkeypatch.setattr(writer, "_fdatasync", lambda file: begun.set())
     context.write_file("x", context.Output(str(tmp_path / "x")), functools.partial(grow, told=begun))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("workbench settles")]
 
@@ -179,7 +180,7 @@ def test_the_disk_is_at_work_while_a_file_grows(tmp_path: Path, monkeypatch: pyt
 def test_it_is_while_a_table_is_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = threading.Event()
     monkeypatch.setattr(parts, "UNSETTLED", 1)
-    monkeypatch.setattr(parts, "fdatasync", lambda file: begun.set())
+    monkeypatch.setattr(writer, "_fdatasync", lambda file: begun.set())
     (tmp_path / "a.csv").write_text("x\n" + "1\n" * 100_000)
     convert.table(FileRef(str(tmp_path / "a.csv"), "a.csv"), "feather", output=str(tmp_path / "a.feather"))
     assert begun.is_set()
@@ -189,7 +190,7 @@ def test_what_the_disk_says_meanwhile_fails_the_write(tmp_path: Path, monkeypatc
     def full(file: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(parts, "fdatasync", full)
+    monkeypatch.setattr(writer, "_fdatasync", full)
     with pytest.raises(OutputFailed, match="No space left"):
         context.write_file("x", context.Output(str(tmp_path / "x")), grow)
     assert list(tmp_path.iterdir()) == []

@@ -45,7 +45,7 @@ def test_the_disk_is_at_work_while_more_is_written(tmp_path: Path, monkeypatch: 
         begun.set()
         assert go_on.wait(30)
 
-    monkeypatch.setattr(writer, "fdatasync", slow)
+    monkeypatch.setattr(writer, "_fdatasync", slow)
     with Store(str(tmp_path)).writer() as written:
         for _ in range(200):  # none of them waits for the disk
             written.write(PIECE)
@@ -58,7 +58,7 @@ def test_what_the_disk_says_meanwhile_fails_the_write(tmp_path: Path, monkeypatc
     def fails(descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(writer, "fdatasync", fails)
+    monkeypatch.setattr(writer, "_fdatasync", fails)
     with pytest.raises(StoreError, match="Input/output error"):
         put(Store(str(tmp_path)), 33)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -73,7 +73,7 @@ def test_where_no_other_thread_can_be_started_all_is_done_in_this_one(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    monkeypatch.setattr(writer, "fdatasync", settled.append)
+    monkeypatch.setattr(writer, "_fdatasync", settled.append)
     digest = blake3(PIECE * 70).hexdigest()
     assert put(Store(str(tmp_path)), 70) == f"blake3/{digest[:2]}/{digest[2:]}"
     assert len(settled) == 2

@@ -17,9 +17,9 @@ BATCH_ROWS = 64 * 1024
 BATCH_BYTES = 16 * 1024 * 1024  # of an Arrow file's batch, where its rows are long
 GROUP_ROWS = 1024 * 1024  # of a Parquet row group: pyarrow's own default …
 GROUP_BYTES = 64 * 1024 * 1024  # … or this much in memory, so that wide tables stay bounded …
+GROUP_SHARE = 1 / 32  # … or this part of the slot's: what is written takes as much again
 ORC_WIDTH = 4_700_000  # bytes that ORC's writer takes for a column: a megabyte for each of its streams (pyarrow 26)
 PARQUET_WIDTH = 30_000  # … and Parquet's
-GROUP_SHARE = 1 / 32  # … or this part of the slot's: what is written takes as much again
 
 
 class ParquetReader(Typed):

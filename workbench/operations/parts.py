@@ -13,12 +13,11 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
 from workbench.core.errors import InvalidArguments
-from workbench.values.writer import Helper, fdatasync
+from workbench.values.writer import Settler
 
 LONGEST = 24 * 3600.0
 """Seconds after which an abandoned file of another task is removed, too: its own retries are over by then."""
@@ -61,27 +60,10 @@ def settling(part: Path) -> Iterator[Callable[[], None]]:
     So little is left for `publish` to wait for. What the disk complains of is raised by a later call, or at the end of
     the block: the system tells it once.
     """
-    helper = Helper("workbench settles")
-    begun: Future[None] | None = None
-    settled = 0
-
-    def settle() -> None:
-        nonlocal begun, settled
-        size = os.fstat(file.fileno()).st_size
-        if size - settled < UNSETTLED or (begun is not None and not begun.done()):
-            return
-        if begun is not None:
-            begun.result()
-        begun = helper.begin(fdatasync, file.fileno())
-        settled = size
-
     with part.open("rb") as file:
-        try:
-            yield settle
-            if begun is not None:
-                begun.result()
-        finally:
-            helper.end()
+        settler = Settler(file.fileno(), UNSETTLED)
+        with settler.helped():
+            yield lambda: settler.reached(os.fstat(file.fileno()).st_size)
 
 
 def check_absent(target: Path, task: str | None, told: Path) -> None:

@@ -13,10 +13,10 @@ from workbench.values import digest as digests
 
 _PIECE = 256 << 10  # bytes from which on a second thread is worth its while
 _UNSETTLED = 32 << 20  # bytes from which on a disk is asked to begin
-fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only the one
+_fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only the one
 
 
-class Helper:
+class _Helper:
     """Another thread, which starts with the first work it is given."""
 
     def __init__(self, name: str) -> None:
@@ -41,6 +41,48 @@ class Helper:
             self._thread.shutdown()
 
 
+class Settler:
+    """Brings a file to the disk while it is written, in another thread, so that little is left to wait for at its end.
+
+    Parameters
+    ----------
+    file
+        Its descriptor.
+    after
+        Bytes from which on the disk is asked to begin with them.
+    """
+
+    def __init__(self, file: int, after: int) -> None:
+        self._file = file
+        self._after = after
+        self._settled = 0
+        self._begun: Future[Any] | None = None
+        self._helper = _Helper("workbench settles")
+
+    def reached(self, size: int) -> None:
+        """Note how long the file is now; raise what the disk has said of what it began with before."""
+        if size - self._settled < self._after or (self._begun is not None and not self._begun.done()):
+            return
+        self._raise()
+        self._begun = self._helper.begin(_fdatasync, self._file)
+        if self._begun is None:
+            _fdatasync(self._file)
+        self._settled = size
+
+    @contextlib.contextmanager
+    def helped(self) -> Iterator[None]:
+        """Let the other thread go when the block ends, and raise what the disk has said: the system tells it once."""
+        try:
+            yield
+            self._raise()
+        finally:
+            self._helper.end()
+
+    def _raise(self) -> None:
+        if self._begun is not None:
+            self._begun.result()
+
+
 class Writer(io.RawIOBase):
     """A file on its way into the store: counts and digests what is written through it.
 
@@ -60,10 +102,8 @@ class Writer(io.RawIOBase):
         self.size = 0
         self._file = file
         self._digest = digests.new()
-        self._settle = settle
-        self._unsettled = 0
-        self._settling: Future[Any] | None = None
-        self._digests, self._settles = Helper("workbench digests"), Helper("workbench settles")
+        self._digests = _Helper("workbench digests")
+        self._settler = Settler(file.fileno(), _UNSETTLED) if settle else None
 
     def writable(self) -> bool:
         """Return True: it is there to be written."""
@@ -77,11 +117,12 @@ class Writer(io.RawIOBase):
             if digesting is None:
                 self._digest.update(data)
             self._file.write(data)
-            self._settle_some(count)
+            self.size += count
+            if self._settler is not None:
+                self._settler.reached(self.size)
         finally:
             if digesting is not None:
                 digesting.result()
-        self.size += count
         return count
 
     def hexdigest(self) -> str:
@@ -92,21 +133,7 @@ class Writer(io.RawIOBase):
     def helped(self) -> Iterator[None]:
         """Let the other threads go when the block ends, and raise what the disk has said."""
         try:
-            yield
-            if self._settling is not None:
-                self._settling.result()
+            with self._settler.helped() if self._settler is not None else contextlib.nullcontext():
+                yield
         finally:
             self._digests.end()
-            self._settles.end()
-
-    def _settle_some(self, count: int) -> None:
-        """Have the disk at work while more is written; what it says is told with the next piece, or at the end."""
-        self._unsettled += count
-        if not self._settle or self._unsettled < _UNSETTLED or (self._settling and not self._settling.done()):
-            return
-        if self._settling is not None:
-            self._settling.result()
-        self._settling = self._settles.begin(fdatasync, self._file.fileno())
-        if self._settling is None:
-            fdatasync(self._file.fileno())
-        self._unsettled = 0
