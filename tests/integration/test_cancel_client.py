@@ -211,6 +211,33 @@ def test_attempts_and_pins_are_the_tracker_s(client: wb.Client, node: Node, topo
         assert [each.pinned for each in tracker.asked if isinstance(each, rpc.PinTasks)] == [True, False, True]
 
 
+def test_the_attempt_whose_outcome_came_before_the_tracker_had_it_is_among_them(
+    client: wb.Client, node: Node, topology: Topology
+) -> None:
+    first = rpc.AttemptRecord(attempt=1, worker="w1", finished_at=utcnow())
+    running = rpc.AttemptRecord(attempt=2, worker="w2", started_at=utcnow())
+    with FakeTracker(node.url, topology) as tracker:
+        task = submit(client, tracker)
+        end = outcome(tracker.records[task.id], Status.SUCCEEDED, attempt=2, worker="w2")
+        tracker.tell(end)
+        assert task.result(20) == 1
+        for behind in ((first,), (first, running)):
+            tracker.attempts = behind
+            before, last = task.attempts()
+            assert before == first
+            assert (last.attempt, last.worker, last.finished_at) == (2, "w2", end.finished_at)
+            assert last.outcome is not None
+            assert (last.outcome.status, last.outcome.result) == (Status.SUCCEEDED, None)
+        tracker.attempts = (first, last)
+        assert task.attempts() == [first, last]
+        cancelled = submit(client, tracker)
+        tracker.attempts = ()
+        tracker.tell(outcome(tracker.records[cancelled.id], Status.CANCELLED))  # by the tracker: it never ran
+        with pytest.raises(wb.TaskCancelled):
+            cancelled.result(20)
+        assert cancelled.attempts() == []
+
+
 def test_a_handle_of_a_replay_waits_for_its_outcome_and_not_for_the_old_one(
     client: wb.Client, node: Node, topology: Topology
 ) -> None:

@@ -117,7 +117,7 @@ def test_a_detail_shows_what_a_task_was_given_and_gave(client: wb.Client, tmp_pa
         await task
         await sized
         for each in (task, sized):  # a result may be here before the tracker has heard of its task
-            await eventually(functools.partial(client.attempts, each.id), len)
+            await eventually(functools.partial(client.live.search, text=each.id), lambda page: page.total)
         detail = await eventually(lambda: client.live.detail(task.id), lambda told: told.record.state.terminal)
         ((name, text),) = detail.arguments
         assert (name, text) == ("0", "{'a': [1, 2], 'b': b'\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00'}")

@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import Sequence
 from concurrent.futures import Future
 
+import msgspec
+
 from workbench.broker import ConnectionState
 from workbench.client import bridge
 from workbench.client.engine import BATCH, Engine
@@ -17,6 +19,7 @@ from workbench.client.outcomes import Waiting
 from workbench.client.targets import check_ids
 from workbench.core import rpc
 from workbench.core.errors import BrokerUnavailable, TaskNotFound, TrackerUnavailable, WorkbenchError
+from workbench.core.messages import TaskFinished
 from workbench.core.rpc import AttemptRecord
 from workbench.core.states import TaskRecord, fold
 
@@ -112,12 +115,31 @@ def _record(engine: Engine, task_id: str, waiting: Waiting | None, record: TaskR
 async def attempts(engine: Engine, task_id: str) -> list[AttemptRecord]:
     """Return every execution of a task, in order; raise `TaskNotFound` where the tracker has no such task."""
     answer = await bridge.wait(engine.ask(rpc.GetAttempts(task_id=task_id), rpc.Attempts, TIMEOUT))
-    if not answer.attempts:
-        waiting = engine.room.find(task_id)
+    waiting = engine.room.find(task_id)
+    found = list(answer.attempts)
+    if waiting is not None and waiting.future.done() and waiting.future.exception() is None:
+        found = _with_outcome(found, waiting.future.result())
+    if not found:
         known = await bridge.wait(engine.ask(rpc.GetTasks(task_ids=(task_id,)), rpc.Tasks, TIMEOUT))
         if not known.records and not (waiting is not None and waiting.addressed):
             raise TaskNotFound(f"the tracker has no task {task_id}")
-    return list(answer.attempts)
+    return found
+
+
+def _with_outcome(found: list[AttemptRecord], outcome: TaskFinished) -> list[AttemptRecord]:
+    """Add an outcome that came here before the tracker had it, if it is of an execution."""
+    same = [each for each in found if each.attempt == outcome.attempt]
+    if not outcome.worker or any(each.outcome is not None for each in same):
+        return found
+    ended = AttemptRecord(
+        attempt=outcome.attempt,
+        worker=outcome.worker,
+        started_at=outcome.started_at,
+        finished_at=outcome.finished_at,
+        outcome=msgspec.structs.replace(outcome, result=None),
+    )
+    others = [each for each in found if each not in same or each.worker != outcome.worker]
+    return sorted([*others, ended], key=lambda each: each.attempt)
 
 
 async def pin(engine: Engine, task_ids: Sequence[str], *, pinned: bool) -> list[str]:
