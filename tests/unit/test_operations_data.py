@@ -172,6 +172,19 @@ def test_a_profile_of_odd_columns_is_sane_and_can_travel():
     assert summaries.profile(odd)["missing"].tolist() == [1, 3, 0, 0, 0, 1, 0, 0]
 
 
+def test_a_profile_counts_the_categories_that_occur():
+    kinds = pd.CategoricalDtype(["c", "b", "a"])
+    frame = pd.DataFrame({"one": ["a", "a", None], "two": ["b", "a", "b"], "none": [None, None, None]}, dtype=kinds)
+
+    profile = summaries.profile(frame)
+
+    assert profile["unique"].tolist() == [1, 2, 0]
+    assert profile["top"].tolist()[:2] == ["a", "b"]
+    assert profile["freq"].tolist()[:2] == [2, 2]
+    assert profile.loc["none", ["top", "freq"]].isna().all()
+    assert summaries.profile(frame[["none"]]).loc["none", "freq"] is None
+
+
 def test_the_first_rows_and_some_columns_are_taken(flights: pd.DataFrame):
     assert_frame_equal(rows.head(flights, 7), flights.head(7))
     assert_frame_equal(rows.select(flights, ["origin", "carrier"]), flights[["origin", "carrier"]])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from workbench.operations import context
-from workbench.operations.data import joins, rows, shapes, statistics
+from workbench.operations.data import groups, joins, rows, shapes, statistics, summaries
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,32 @@ def test_both_engines_find_the_same(tmp_path: Path, work, index: bool):
             results[engine] = found if isinstance(found, pd.DataFrame) else pd.read_parquet(found)
         assert attempt.notes["engine"].startswith(f"{engine}: about")
     pd.testing.assert_frame_equal(results["duckdb"], results["pandas"], check_dtype=False, check_index_type=False)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda data: summaries.profile(data)[["count", "unique", "top", "freq"]],
+        lambda data: summaries.describe(data, include="all"),
+        lambda data: groups.groupby(data, ["size"], {"x": "sum"}),
+        lambda data: groups.value_counts(data, "size"),
+    ],
+)
+def test_both_engines_know_the_categories(tmp_path: Path, work, ordered: bool):
+    words = np.array(["small"] * 3 + ["large"] * 2 + ["medium", None], dtype=object).take(np.arange(30_000) % 7)
+    sizes = pd.Categorical(words, categories=["small", "medium", "large", "huge"], ordered=ordered)
+    pd.DataFrame({"size": sizes, "x": np.arange(30_000.0)}).to_parquet(tmp_path / "t.parquet")
+    results = {}
+    for limit, engine in ((200_000_000, "pandas"), (600_000, "duckdb")):
+        attempt = context.Attempt(memory_limit=limit)
+        with context.attempt(tmp_path / engine, None, attempt):
+            results[engine] = work(str(tmp_path / "t.parquet"))
+        assert attempt.notes["engine"].startswith(f"{engine}: about")
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(results["duckdb"]),
+        pd.DataFrame(results["pandas"]),
+        check_dtype=False,
+        check_index_type=False,
+        check_categorical=False,
+    )

@@ -1,4 +1,5 @@
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,23 @@ from workbench.values.files import Files
 from workbench.values.refs import FileRef
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def display_p3() -> bytes:
+    """Return the profile of sRGB with the primaries of Display P3, as they are under D50."""
+    profile = SRGB.replace("sRGB".encode("utf-16-be"), "Wide".encode("utf-16-be"))
+    primaries = {
+        b"rXYZ": (0.51512, 0.2412, -0.00105),
+        b"gXYZ": (0.29198, 0.69225, 0.04189),
+        b"bXYZ": (0.1571, 0.06657, 0.78407),
+    }
+    (tags,) = struct.unpack_from(">I", profile, 128)
+    for number in range(tags):
+        tag, offset, _ = struct.unpack_from(">4sII", profile, 132 + 12 * number)
+        if tag in primaries:
+            values = struct.pack(">3i", *(round(part * 65_536) for part in primaries[tag]))
+            profile = profile[: offset + 8] + values + profile[offset + 20 :]
+    return profile
 
 
 @pytest.fixture(scope="module")
@@ -419,3 +437,36 @@ def test_a_profile_of_rubbish_changes_nothing_and_is_noted(tmp_path: Path, chels
 
     assert same(made, chelsea)
     assert "left out" in current.notes["icc_profile"]
+
+
+# --- contact sheet ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_colours_on_a_sheet_are_those_that_the_pictures_profile_means(tmp_path: Path, mode: str):
+    profile = display_p3()
+    flat = Image.new("RGB", (60, 40), (60, 200, 90))
+    picture = flat.quantize(2) if mode == "P" else flat.convert(mode)
+    picture.info["icc_profile"] = profile
+    current = context.Attempt()
+
+    with context.attempt(tmp_path, current=current):
+        sheet = compose.contact_sheet([picture, flat], size=(30, 20), margin=0)
+
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    expected = ImageCms.profileToProfile(flat, source, ImageCms.createProfile("sRGB"))
+    assert expected is not None
+    assert sheet.getpixel((15, 10)) == expected.getpixel((0, 0)) != flat.getpixel((0, 0))
+    assert sheet.getpixel((45, 10)) == flat.getpixel((0, 0))  # without a profile it is sRGB
+    assert "icc_profile" not in sheet.info
+    assert "converted from Wide" in current.notes["icc_profile"]
+
+
+def test_a_sheet_leaves_the_pictures_alone(chelsea: Image.Image):
+    picture = chelsea.copy()
+    picture.info["icc_profile"] = display_p3()
+
+    compose.contact_sheet([picture], size=(30, 20))
+
+    assert same(picture, chelsea)
+    assert picture.info["icc_profile"] == display_p3()

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import pixels
+from workbench.operations import pixels, profiles
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,11 +83,12 @@ def _grid(images: list[Image], columns: int, size: tuple[int, int], margin: int,
 
 
 def _small(image: Image, size: tuple[int, int]) -> Image:
-    """Return what stands in a cell: L, LA, RGB or RGBA."""
+    """Return what stands in a cell: L, LA, RGB or RGBA, its colours sRGB's."""
     from PIL.Image import Resampling
 
-    small = pixels.displayable(pixels.upright(pixels.check_not_empty(image)))
+    small = profiles.paintable(image)
     small.thumbnail(size, Resampling.LANCZOS)
+    small = profiles.in_srgb(small)  # once it is small, as that takes time for each pixel
     return small.convert("RGBA") if pixels.has_alpha(small) else small
 
 

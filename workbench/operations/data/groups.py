@@ -123,5 +123,6 @@ def value_counts(data: Dataset, columns: Columns, *, normalize: bool = False, to
     if too_large("duckdb", data):
         return large_summaries.value_counts(data, wanted, normalize=normalize, top=top)
     chosen: Any = data.frame()[wanted if len(wanted) > 1 else wanted[0]]
-    frame: DataFrame = chosen.value_counts(normalize=normalize).to_frame()
+    counts = chosen.value_counts(normalize=normalize)
+    frame: DataFrame = counts[counts > 0].to_frame()  # without categories that don't occur
     return frame if top is None else frame.head(top)

@@ -37,12 +37,23 @@ def with_missing(dtype: Any) -> Any:
 
 def as_pandas(series: Any, data: Dataset, name: str, dtype: Any) -> Any:
     """Return values of a column with the type that it has in pandas."""
+    import pandas as pd
+
+    if isinstance(dtype, pd.CategoricalDtype):
+        return series.astype(pd.CategoricalDtype(_categories(series, data, name), dtype.ordered))
     if dtype is None or series.dtype == dtype:
         return series
     if getattr(dtype, "kind", "O") == "m" and series.dtype.kind in "if":  # DuckDB gives spans of time as numbers
         unit = data.schema.field(name).type.unit
         return series.astype("int64").astype(f"timedelta64[{unit}]").astype(dtype)
     return series.astype(dtype)
+
+
+def _categories(series: Any, data: Dataset, name: str) -> list[Any]:
+    """Return a column's categories, in their order where the data has one: its schema tells none."""
+    first = next(data.batches([name]), None)
+    known = [] if first is None else first.column(0).dictionary.to_pylist()
+    return known + sorted(set(series.dropna()) - set(known))
 
 
 def check_fits(data: Dataset, name: str, function: str) -> None:

@@ -58,6 +58,7 @@ def _column_profile(column: Series[Any]) -> dict[str, Any]:
     except TypeError:  # unhashable values
         row |= {"unique": None, "top": None, "freq": None}
     else:
+        counts = counts[counts > 0]  # pandas counts categories that don't occur as well
         row |= {"unique": len(counts), "top": None, "freq": None}
         if len(counts):
             row |= {"top": _top(column, counts), "freq": int(counts.iloc[0])}

@@ -146,7 +146,8 @@ def contact_sheet(
     Parameters
     ----------
     images
-        Each is turned upright, as its EXIF orientation says, shrunk to fit its cell and centred there.
+        Each is turned upright, as its EXIF orientation says, shrunk to fit its cell and centred there. Colours are
+        converted to sRGB by its ICC profile; without one they are taken for sRGB's.
     columns
         How many stand in a row.
     size
@@ -161,7 +162,8 @@ def contact_sheet(
     Returns
     -------
     PIL.Image.Image
-        RGB. 16-bit images are divided by 256, floats stretched from their darkest to their brightest pixel.
+        RGB, in sRGB and without a profile. 16-bit images are divided by 256, floats stretched from their darkest to
+        their brightest pixel.
 
     Raises
     ------
