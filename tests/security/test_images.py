@@ -175,11 +175,11 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "international.png": (
         lambda: png(8, 8, chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(64 * 1024**2)))),
-        "Decompressed data too large",
+        "international.png holds texts or a profile that unpack to more than is allowed (Decompressed data too large",
     ),
     "profile.png": (
         lambda: png(8, 8, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(64 * 1024**2)))),
-        "Decompressed data too large",
+        "profile.png holds texts or a profile that unpack to more than is allowed (Decompressed data too large",
     ),
     "profile.tif": (
         lambda: saved("TIFF", icc_profile=bytes(20 * 1024**2)),
@@ -196,9 +196,12 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
             (278, 4, 1, 1),
             (279, 4, 2**32 - 1, 8),
         ),
-        "strips.tif",
+        "strips.tif can't be read as TIFF: it is damaged (decoder error -2). Get the file again",
     ),
-    "loop.tif": (lambda: tiff((256, 4, 1, 64), next_=8), "loop.tif is not an image that can be read"),
+    "loop.tif": (
+        lambda: tiff((256, 4, 1, 64), next_=8),
+        "loop.tif is not an image that can be read. Known formats: PNG, JPEG, ",
+    ),
     "tags.tif": (
         lambda: tiff(
             (256, 4, 1, 64),
@@ -209,7 +212,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
             (273, 4, 1, 8),
             (270, 2, 2**32 - 1, 8),
         ),
-        "tags.tif can't be read as TIFF",
+        "tags.tif can't be read as TIFF: it is cut short (image file is truncated (2 bytes not processed)). Get ",
     ),
 }
 
@@ -277,7 +280,17 @@ def test_a_file_named_as_postscript_is_never_given_to_its_decoder(tmp_path: Path
     assert "it looks like EPS or PostScript" in attempt(tmp_path / "a.eps").text
 
 
-@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "JPEG2000", "PPM", "ICO"])
+CUT = "can't be read as {}: it is cut short (image file is truncated"
+HALVES = {
+    **{format_: CUT.format(format_) for format_ in ("PNG", "JPEG", "TIFF", "GIF", "BMP", "PPM")},
+    "WEBP": "is not an image that can be read: it is damaged (could not create decoder object). Get the file again",
+    "AVIF": "is not an image that can be read. Known formats: PNG, JPEG, WEBP, AVIF, ",
+    "JPEG2000": "can't be read as JPEG2000: it is damaged (broken data stream when reading image file). Get the file ",
+    "ICO": "is not an image that can be read: it is cut short (image file is truncated). Get the file again",
+}
+
+
+@pytest.mark.parametrize("format_", HALVES)
 def test_a_file_that_is_cut_short_is_never_half_an_image(tmp_path: Path, format_: str):
     whole = saved(format_, (256, 192))
     path = tmp_path / f"cut.{format_.lower()}"
@@ -285,9 +298,7 @@ def test_a_file_that_is_cut_short_is_never_half_an_image(tmp_path: Path, format_
 
     with pytest.raises(InputError) as caught:
         decoders.load(path, path.name)
-    text = str(caught.value)
-    assert text.startswith(path.name)
-    assert "Get the file again" in text or "not an image that can be read" in text
+    assert str(caught.value).startswith(f"{path.name} {HALVES[format_]}")
 
 
 def test_a_jpeg_that_is_also_a_zip_is_read_as_an_image_only(tmp_path: Path):
@@ -348,7 +359,11 @@ FRAMES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "many.tif": (lambda: tiff_of_pages(20_000), "pdf", "many.tif has 20,000 frames, and the limit is 10,000"),
     "large.gif": (gif_of_large_frames, "png", "large.gif's frames have more than 200 megapixels together"),
-    "lying.png": (lambda: apng_of_frames(5000), "gif", "lying.png can't be read as PNG"),
+    "lying.png": (
+        lambda: apng_of_frames(5000),
+        "gif",
+        "lying.png can't be read as PNG: it is cut short (Truncated File Read). Get the",
+    ),
 }
 
 
@@ -376,7 +391,7 @@ def test_exif_that_points_at_itself_takes_no_more_memory_than_it_has(tmp_path: P
 
     for what in ("load", "info", "png", "webp"):
         outcome = attempt(path, what)
-        assert outcome.kind in ("", "InputError")
+        assert outcome.kind == "", outcome
         assert outcome.memory < 128 * 1024**2
 
 

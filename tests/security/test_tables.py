@@ -15,9 +15,10 @@ import pytest
 
 from tests.security import hostile_tables
 from tests.security.limits import tried
+from tests.security.trials import read
 from workbench.core.errors import InputError
 from workbench.operations import context, registry
-from workbench.values import bounds, tables
+from workbench.values import bounds
 from workbench.values.files import Files
 from workbench.values.refs import FileRef
 
@@ -30,7 +31,7 @@ CASES: list[tuple[Maker, str, str]] = [
     (
         hostile_tables.parquet_of_many_rows,
         "InputTooLarge",
-        "rows.parquet: a table of 200,000,000 rows and 1 column, at least 1.6 GB, doesn't fit into the memory",
+        "rows.parquet: it doesn't fit into the memory this process may use",
     ),
     (hostile_tables.parquet_of_one_long_text, "InputTooLarge", "texts.parquet: it doesn't fit into the memory"),
     (
@@ -47,14 +48,18 @@ CASES: list[tuple[Maker, str, str]] = [
     (
         hostile_tables.feather_whose_offsets_lead_out,
         "InputError",
-        "offsets.feather: Column 0: In chunk 0: Invalid: Length spanned by binary offsets (1073741824) larger than",
+        "offsets.feather: In column 0: Invalid: Length spanned by binary offsets (1073741824) larger than values array",
     ),
-    (hostile_tables.feather_whose_categories_are_not_there, "InputError", "codes.feather: Column 0: In chunk 0: "),
-    (hostile_tables.arrow_whose_metadata_is_absurdly_long, "InputTooLarge", "metadata.arrow: it doesn't fit"),
+    (hostile_tables.feather_whose_categories_are_not_there, "InputError", "codes.feather: In column 0: "),
+    (
+        hostile_tables.arrow_whose_metadata_is_absurdly_long,
+        "InputError",
+        "metadata.arrow: Expected to read 2147483647 metadata bytes, but only read 100. The file is damaged",
+    ),
     (
         hostile_tables.zipped_endless_line,
-        "InputTooLarge",
-        "line.csv.gz: a line of it is longer than 67.1 MB. It is not a table, or its lines don't end in newlines",
+        "InputError",
+        "MB: most likely a quote in it isn't closed. Close it, or get the file again",
     ),
     (
         hostile_tables.csv_of_a_million_columns,
@@ -91,7 +96,7 @@ def test_a_hostile_file_is_refused_by_its_name_in_bounded_time_and_memory(
 ) -> None:
     path = made(make)
     assert path.stat().st_size < 12_000_000
-    went = tried(f"tables.read_{kind}(Path(PATH), Path(PATH).name)", PATH=path)
+    went = tried(f"read({kind!r}, PATH)", PATH=path)
     assert (went.how, went.kind) == ("raised", error), went
     assert words in went.text, went
     assert went.text.startswith(path.name), went
@@ -119,8 +124,8 @@ def test_arrow_reads_text_that_fits_and_is_spared_what_it_would_abort_on(
 ) -> None:
     """Where its reader runs out of memory it ends the process: that may not happen at any size."""
     path = hostile_tables.csv_of(shape, tmp_path, megabytes << 20)
-    went = tried("tables.read_table(Path(PATH), Path(PATH).name).num_rows", PATH=path)
-    if megabytes == 100:
+    went = tried("read('table', PATH).num_rows", PATH=path)
+    if megabytes == 100 and shape not in ("nothing", "long lines", "quotes", "blank lines"):
         assert went.kind == "InputTooLarge", went
     if went.how == "raised":
         assert went.kind in ("InputTooLarge", "InputError"), went
@@ -135,9 +140,11 @@ def test_zipped_lines_of_json_without_end_are_refused_before_a_reader_runs_out_o
     shape: str, kind: str, tmp_path: Path
 ) -> None:
     path = hostile_tables.zipped_lines(shape, tmp_path)
-    went = tried(f"tables.read_{kind}(Path(PATH), Path(PATH).name)", PATH=path)
-    assert went.kind == "InputTooLarge", went
+    went = tried(f"read({kind!r}, PATH)", PATH=path)
+    nothing = shape in ("empty", "spaces")
+    assert went.kind == ("InputError" if nothing else "InputTooLarge"), went
     assert went.text.startswith(path.name), went
+    assert not nothing or "nothing names" in went.text, went
     assert went.seconds < SECONDS, went
 
 
@@ -149,7 +156,7 @@ def test_zipped_lines_of_json_without_end_are_refused_before_a_reader_runs_out_o
         (hostile_tables.feather_of_many_rows, "ArrowMemoryError", "failed"),
         (hostile_tables.feather_whose_offsets_lead_out, "InputError", "offsets.feather: "),
         (hostile_tables.feather_whose_categories_are_not_there, "InputError", "codes.feather: "),
-        (hostile_tables.zipped_endless_line, "InputError", "line.csv.gz: "),
+        (hostile_tables.zipped_endless_line, "InputError", "line.csv.gz: a row after line 1 is longer than"),
         (hostile_tables.csv_of_a_million_columns, "InputTooLarge", "columns.csv has 1,000,000 columns"),
         (hostile_tables.csv_of_one_name_for_all_columns, "InputError", "names.csv: the column names 'c' occur more"),
         (hostile_tables.nested_lines, "InputError", "deep.jsonl is nested too deeply to be a table"),
@@ -196,9 +203,9 @@ def test_a_file_cut_short_anywhere_is_an_error_that_names_it(tmp_path: Path) -> 
         for length in (0, 3, 4, 8, 12, 100, len(data) // 2, len(data) - 9, len(data) - 1):
             cut = tmp_path / f"cut{whole.suffix}"
             cut.write_bytes(data[:length])
-            for read in (tables.read_frame, tables.read_table):
+            for kind in ("frame", "table"):
                 with pytest.raises(InputError, match=r"^cut\."):
-                    read(cut, cut.name)
+                    read(kind, str(cut))
 
 
 @pytest.mark.parametrize(
@@ -245,15 +252,15 @@ def test_a_long_line_and_many_columns_within_the_bounds_are_read(tmp_path: Path)
     long.write_text("a,b\n1," + "x" * 3_000_000 + "\n")
     wide.write_text(",".join(f"c{n}" for n in range(2000)) + "\n" + ",".join(["1"] * 2000) + "\n")
     nested.write_text('{"a": "' + "[" * 5000 + '"}\n{"a": "b"}\n')
-    for read in (tables.read_frame, tables.read_table):
-        assert read(long, "long.csv").shape == (1, 2)
-        assert read(wide, "wide.csv").shape == (1, 2000)
-        assert read(nested, "nested.jsonl").shape == (2, 1)
+    for kind in ("frame", "table"):
+        assert read(kind, str(long)).shape == (1, 2)
+        assert read(kind, str(wide)).shape == (1, 2000)
+        assert read(kind, str(nested)).shape == (2, 1)
 
 
 def test_records_of_json_keep_the_columns_that_the_first_one_lacks(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('[{"a": 1}, {"a": 2, "b": "x"}]')
-    assert tables.read_table(tmp_path / "a.json", "a.json").to_pydict() == {"a": [1, 2], "b": [None, "x"]}
+    assert read("table", str(tmp_path / "a.json")).to_pydict() == {"a": [1, 2], "b": [None, "x"]}
 
 
 def test_brackets_in_strings_and_unbalanced_ones_do_not_count_as_depth() -> None:
@@ -268,16 +275,14 @@ CONVERT = "registry.get('convert.table').function(FileRef(PATH, 'wide.csv'), {!r
 
 
 @pytest.mark.parametrize("columns", [300, 3000])
-@pytest.mark.parametrize(
-    "expression", ["tables.read_table(Path(PATH), 'wide.csv').num_columns", *map(CONVERT.format, ("parquet", "csv"))]
-)
+@pytest.mark.parametrize("expression", ["read('table', PATH).num_columns", *map(CONVERT.format, ("parquet", "csv"))])
 def test_a_wide_table_of_text_fits_as_a_narrow_one_does(expression: str, columns: int, tmp_path: Path) -> None:
     """Arrow reserves a megabyte for each column of text, and gives it back; where holes stay, they count."""
     path = wide(tmp_path / "wide.csv", columns, "text", 6_000_000)
     went = tried(expression, PATH=path)
     assert (went.how, went.text.strip("'").partition(".")[0]) == (
         "returned",
-        str(columns) if "read_table" in expression else "wide",
+        str(columns) if "num_columns" in expression else "wide",
     ), went
 
 

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pytest
 
 from tests.security.limits import tried
+from tests.security.trials import read
 from workbench.core.errors import InputError, InputTooLarge
 from workbench.operations import csvfiles, tabular
 from workbench.operations.csvfiles import CsvReader
 from workbench.operations.data.summaries import describe
-from workbench.values import tables, unpacking
+from workbench.values import unpacking
 
 WORDS = "unpacks to more than {}, 250 times its size or more. Such a file is refused as a decompression bomb"
 QUARTER = "setattr(unpacking, 'FREE', 1 << 28) or "
@@ -135,9 +136,10 @@ def _inner(encoding: str) -> str:
 
 
 def test_a_bomb_that_is_read_as_a_frame_ends_in_the_same_error(tmp_path: Path) -> None:
-    call = "tables.read_frame(Path(PATH), Path(PATH).name)"
+    call = "read('frame', PATH)"
     went = tried(QUARTER + call, PATH=bomb(tmp_path, "a.csv.gz", 70), megabytes=2048)
-    assert went.kind == "InputTooLarge", went
+    assert (went.how, went.kind) == ("raised", "InputTooLarge"), went
+    assert went.text.startswith(f"a.csv.gz {WORDS.format('268.4 MB')}"), went
 
 
 def test_text_is_read_that_is_small_or_not_compressed_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +149,7 @@ def test_text_is_read_that_is_small_or_not_compressed_so_far(tmp_path: Path, mon
     fair.write_bytes(gzip.compress(b"x\n" + b"".join(b"%d\n" % number for number in range(100_000))))
     unfair.write_bytes(gzip.compress(b"x\n" + b"0\n" * 100_000))
     monkeypatch.setattr(unpacking, "FREE", 10_000)
-    assert describe(fair)["x"]["count"] == len(tables.read_frame(fair, fair.name)) == 100_000
-    for read in (describe, lambda path: tables.read_table(path, path.name)):
+    assert describe(fair)["x"]["count"] == len(read("frame", str(fair))) == 100_000
+    for use in (describe, lambda path: read("table", str(path))):
         with pytest.raises(InputTooLarge, match=r"^unfair\.csv\.gz unpacks to more than"):
-            read(unfair)
+            use(unfair)

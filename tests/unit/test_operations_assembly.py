@@ -15,7 +15,7 @@ from workbench.core.errors import InputError, InvalidArguments, PathRefused
 from workbench.operations import convert, registry, signature
 from workbench.values import arguments
 from workbench.values.files import Files
-from workbench.values.refs import FileRef
+from workbench.values.refs import FileRef, FileRefs
 
 
 def ref(path: Path) -> FileRef:
@@ -49,6 +49,16 @@ def test_a_csv_is_split_without_its_cells_being_changed(tmp_path: Path) -> None:
     first, second = convert.split(ref(source), 2)
     assert first.read_text() == "zip,x\n00123,1.50\n00124,2\n"
     assert second.read_text() == "zip,x\n00125,3\n"
+
+
+def test_cells_are_concatenated_and_partitioned_as_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("zip,x\n007,1.50\n")
+    (tmp_path / "b.tsv").write_text("x\tzip\n2\tA1\n")
+    both = FileRefs([ref(tmp_path / "a.csv"), ref(tmp_path / "b.tsv")])
+    assert convert.concat(both, "csv").read_text() == "zip,x\n007,1.50\nA1,2\n"
+    assert convert.concat(both, "jsonl").read_text() == '{"zip":"007","x":1.5}\n{"zip":"A1","x":2.0}\n'
+    made = convert.partition(ref(tmp_path / "a.csv"), ["zip"], to="csv")
+    assert {place: path.read_text() for place, path in made.items()} == {"zip=007/a.csv": "x\n1.50\n"}
 
 
 def test_a_table_without_rows_is_split_into_one_file_without_rows(tmp_path: Path) -> None:

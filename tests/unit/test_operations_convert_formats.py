@@ -272,13 +272,19 @@ def test_cells_of_several_kinds_become_text_as_excel_shows_them(tmp_path: Path, 
         table(source, "parquet", column_types={"zip": "int64"})
 
 
-def test_a_sheets_columns_need_names(tmp_path: Path):
-    with pytest.raises(InputError, match="column 2 has no name"):
-        table(sheet(tmp_path, [["a", None, "c"], [1, 2, 3]]), "csv")
+def test_a_sheets_columns_have_different_names_and_one_without_is_called_as_pandas_calls_it(tmp_path: Path):
+    assert table(sheet(tmp_path, [["a", None, "c"], [1, 2, 3]]), "csv").read_text() == "a,Unnamed: 1,c\n1,2,3\n"
     with pytest.raises(InputError, match="'a' occur more than once"):
         table(sheet(tmp_path, [["a", "a"], [1, 2]]), "csv")
     with pytest.raises(InputError, match="is empty"):
         table(sheet(tmp_path, []), "csv")
+
+
+def test_what_stands_for_a_missing_value_in_csv_does_so_in_a_sheet(tmp_path: Path):
+    source = sheet(tmp_path, [["n", "s"], [1, "NA"], ["NA", "x"]])
+    assert pq.read_table(table(source, "parquet")).to_pydict() == {"n": [1, None], "s": [None, "x"]}
+    made = pq.read_table(table(source, "parquet", null_values=["x"])).to_pydict()
+    assert made == {"n": ["1", "NA"], "s": ["NA", None]}
 
 
 def test_what_a_sheet_cannot_hold_is_refused_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -12,10 +12,10 @@ from pandas.testing import assert_frame_equal
 
 from workbench.core.errors import InputNotFound, InvalidArguments, PathRefused
 from workbench.operations import context, datasets, registry, signature
-from workbench.operations.csvfiles import NULLS
 from workbench.operations.data import groups
 from workbench.operations.data.filters import filter as filter_rows
 from workbench.operations.datasets import Dataset
+from workbench.operations.tabular import NULLS
 from workbench.values import arguments, codecs
 from workbench.values.files import Files
 from workbench.values.refs import FileRef

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import pickle
-import random
 import stat
 from pathlib import Path
 
@@ -412,68 +410,6 @@ def test_a_decompression_bomb_is_an_input_error(files, monkeypatch):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(InputError, match="megapixels, and the limit is"):
             from_wire("image", png(), files)
-
-
-TABLE = pd.DataFrame({"a": [1, 2], "s": ["x", "y"]})
-WRITERS = {
-    "t.csv": lambda path: TABLE.to_csv(path, index=False),
-    "t.csv.gz": lambda path: TABLE.to_csv(path, index=False),
-    "T.TSV": lambda path: TABLE.to_csv(path, index=False, sep="\t"),
-    "t.jsonl": lambda path: TABLE.to_json(path, orient="records", lines=True),
-    "t.json": lambda path: TABLE.to_json(path, orient="records"),
-    "t.parquet": TABLE.to_parquet,
-    "t.feather": lambda path: pyarrow.feather.write_feather(TABLE, path),
-    "t.arrow": lambda path: path.write_bytes(stream_of(pa.Table.from_pandas(TABLE))),
-}
-
-
-def stream_of(table):
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
-
-
-@pytest.mark.parametrize("name", WRITERS)
-def test_a_table_is_read_by_its_files_extension_also_from_the_store(name, files, tmp_path):
-    WRITERS[name](tmp_path / name)
-    ref = files.reference(tmp_path / name)
-    assert ref.stored
-    pd.testing.assert_frame_equal(from_wire("frame", ref, files), TABLE)
-    assert from_wire("table", ref, files).to_pydict() == {"a": [1, 2], "s": ["x", "y"]}
-
-
-@pytest.mark.parametrize("kind", ["frame", "table"])
-@pytest.mark.parametrize(
-    ("name", "data", "words"),
-    [
-        ("t.csv", b"a,b\n1,2\n3,4,5\n", r"t\.csv, line 3: it has 3 fields where 2"),
-        ("t.csv", b"", r"t\.csv"),
-        ("t.csv", b"a,b\n1,\xff\xfe\n", r"t\.csv"),
-        (
-            "t.csv.gz",
-            gzip.compress(b"a,b\n" + random.Random(1).randbytes(3000).hex().encode(), mtime=0)[:-500],
-            r"t\.csv\.gz.*(cut short|again)",
-        ),
-        ("t.csv.gz", b"a,b\n", r"t\.csv\.gz can't be unzipped"),
-        ("t.parquet", b"PAR1 not really PAR1", r"t\.parquet"),
-        ("t.arrow", b"junk", r"t\.arrow"),
-        ("t.json", b'{"a"', r"t\.json"),
-        ("t.xyz", b"", r"t\.xyz.*Known extensions: \.csv"),
-        ("noextension", b"", "Known extensions"),
-    ],
-    ids=str,
-)
-def test_a_damaged_table_is_an_input_error_with_name_and_cure(kind, name, data, words, files, root):
-    (root / name).write_bytes(data)
-    with pytest.raises(InputError, match=words):
-        from_wire(kind, files.reference(root / name), files)
-
-
-def test_a_bad_line_of_json_is_named_by_its_number(files, root):
-    (root / "t.jsonl").write_text('{"a": 1}\n{"a": \n')
-    with pytest.raises(InputError, match=r"t\.jsonl, line 2"):
-        from_wire("frame", files.reference(root / "t.jsonl"), files)
 
 
 def test_a_file_argument_is_checked_and_stays_a_reference_that_opens(files, root):

@@ -31,15 +31,13 @@ class ParquetReader(Typed):
     @contextlib.contextmanager
     def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
         """Open the table: its schema and its batches."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        try:
-            with pq.ParquetFile(self._source.path) as file:
-                check_names(file.schema_arrow.names, self._source)
-                yield file.schema_arrow, _guarded(file.iter_batches(BATCH_ROWS), self._source)
-        except pa.ArrowInvalid as error:
-            damaged(self._source, error)
+        with _naming(self._source):
+            file = pq.ParquetFile(self._source.path)
+        with file:
+            check_names(file.schema_arrow.names, self._source)
+            yield file.schema_arrow, _guarded(file.iter_batches(BATCH_ROWS), self._source)
 
 
 class FeatherReader(Typed):
@@ -57,20 +55,15 @@ class FeatherReader(Typed):
             magic = file.read(6)
         if magic.startswith(b"FEA1"):
             raise InputError(f"{self._source.name} is Feather version 1: write it again with today's pandas or pyarrow")
-        try:
-            # Mapped, so that a file of one single batch needn't be in memory as a whole.
-            with pa.memory_map(str(self._source.path)) as mapped:
-                if magic == b"ARROW1":
-                    with pa.ipc.open_file(mapped) as reader:
-                        check_names(reader.schema.names, self._source)
-                        batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
-                        yield reader.schema, _sliced(_guarded(batches, self._source))
-                else:
-                    with pa.ipc.open_stream(mapped) as reader:
-                        check_names(reader.schema.names, self._source)
-                        yield reader.schema, _sliced(_guarded(reader, self._source))
-        except pa.ArrowInvalid as error:
-            damaged(self._source, error)
+        indexed = magic == b"ARROW1"  # else a stream
+        with contextlib.ExitStack() as opened:
+            with _naming(self._source):
+                # Mapped, so that a file of one single batch needn't be in memory as a whole.
+                mapped = opened.enter_context(pa.memory_map(str(self._source.path)))
+                reader = opened.enter_context(pa.ipc.open_file(mapped) if indexed else pa.ipc.open_stream(mapped))
+            check_names(reader.schema.names, self._source)
+            batches = map(reader.get_batch, range(reader.num_record_batches)) if indexed else reader
+            yield reader.schema, _sliced(_guarded(batches, self._source))
 
 
 class OrcReader(Typed):
@@ -82,32 +75,39 @@ class OrcReader(Typed):
     @contextlib.contextmanager
     def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
         """Open the table: its schema and its batches."""
-        import pyarrow as pa
         from pyarrow import orc
 
-        try:
+        with _naming(self._source):
             file = orc.ORCFile(str(self._source.path))
-            check_names(file.schema.names, self._source)
-        except (pa.ArrowException, OSError) as error:
-            damaged(self._source, error)
+            schema = file.schema
+        check_names(schema.names, self._source)
         stripes = (file.read_stripe(number) for number in range(file.nstripes))
-        yield file.schema, _sliced(_guarded(stripes, self._source))
+        yield schema, _sliced(_guarded(stripes, self._source))
+
+
+@contextlib.contextmanager
+def _naming(source: Source) -> Iterator[None]:
+    """Name the file in what is raised of it."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except MemoryError:  # Arrow's too, which is an ArrowException as well
+        raise
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the file's
+            raise
+        damaged(source, error)
 
 
 def _guarded(batches: Any, source: Source) -> Iterator[Any]:
     """Pass batches on; an error of reading them names the file, and isn't taken for one of writing."""
-    import pyarrow as pa
-
     iterator = iter(batches)
     while True:
-        try:
+        with _naming(source):
             batch = next(iterator, None)
             if batch is not None:
                 _validate(batch)
-        except MemoryError:  # Arrow's too, which is an ArrowException as well
-            raise
-        except (pa.ArrowException, OSError) as error:
-            damaged(source, error)
         if batch is None:
             return
         yield batch

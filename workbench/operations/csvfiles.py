@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import csv
 import io
 import logging
 import math
@@ -14,7 +12,9 @@ from typing import Any
 
 from workbench.core.errors import InputError
 from workbench.operations import context, csvpieces, csvtext
+from workbench.operations.csvrows import CsvText
 from workbench.operations.tabular import (
+    NULLS,
     BadRow,
     Contradicted,
     Options,
@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
 """Bytes that are parsed at once: what the first one suggests are the types to start with."""
+LONGEST = 64 << 20
+"""Bytes of a row: where one is longer than a block, that many are parsed at once."""
+_BLOCKS = 32  # that may be in memory together: Arrow reads ahead, and what it parses into grows by doubling
 WIDTH = 35_000
 """Bytes that a column takes while it is read, whatever is in it, with room for what waits to be written."""
 
@@ -42,14 +45,6 @@ MOST_BAD_ROWS = 100_000
 """Rows that may be left out of one file: more of them are no exceptions."""
 MOST_BAD_TEXT = 64 << 20
 """Characters that they may have together: they are kept, to be told."""
-_BLANK = b"\r\n\0"  # zeros: in UTF-16
-_TOLD = {
-    "cp1252": "cp1252 (with Latin-1) is assumed: the bytes are no UTF-8, and make words of western Europe. Those of "
-    "cp1250 or Latin-2 can do so too: if letters look wrong, pass encoding="
-}
-
-NULLS = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null", "None", "<NA>")
-"""What stands for a missing value, unless it is in quotes: pandas's words without the exotic ones."""
 
 
 class CsvReader:
@@ -61,11 +56,10 @@ class CsvReader:
         self._types = dict(options.column_types)
         self._schema: Any = None  # of the first reading
         self._settled = False
+        self._block = BLOCK
         self._left_out: list[Any] = []
-        self._check_beginning()
-        self._encoding = options.encoding or self._told_encoding()
-        self._delimiter = options.delimiter or self._told_delimiter()
-        self._names = self._header()
+        self._text = CsvText(source, options)
+        self._names = self._text.header()
         check_names(self._names, source)
         check_known(options.column_types, self._names, source, "column_types")
         bounds.check_width(source.name, len(self._names), WIDTH, "reading it")
@@ -92,33 +86,29 @@ class CsvReader:
     def settle(self) -> None:
         """Find an encoding and types that fit every row: each block's types are inferred on their own, and joined."""
         import pyarrow as pa
-        import pyarrow.csv as pacsv
 
         if self._options.encoding is None:
-            self._encoding = self._told_encoding(whole=True)
+            self._text.settle()
         if not self._options.as_text:
-            convert = self._convert_options(self._options.column_types, self._nulls(), True)
-            found: dict[str, Any] = {}
-            with self._opened({name: pa.string() for name in self._names}, (), False) as (_, batches):
-                for batch in batches:
-                    text = io.BytesIO()
-                    # Cells as they stand in the file, quoted or not: whether one was is of no matter for its type.
-                    pacsv.write_csv(batch, text)
-                    text.seek(0)
-                    parse = pacsv.ParseOptions(newlines_in_values=True)
-                    for field in pacsv.read_csv(text, parse_options=parse, convert_options=convert).schema:
-                        found[field.name] = join_types(found.get(field.name, pa.null()), field.type, text=True)
+            try:
+                found = self._fitting()
+            except Contradicted:  # the blocks were too small for a row
+                found = self._fitting()
             self._types = found | dict(self._options.column_types)
             if self._schema is not None:
                 note_wider(self._schema, pa.schema(list(self._types.items())), self._source)
         self._settled = True
+
+    def fit(self, types: Mapping[str, Any]) -> None:
+        """Read columns with these types from now on."""
+        self._types |= types
 
     def bad_rows(self) -> Iterable[BadRow]:
         """Return the rows that the latest reading has left out."""
         rows, name = self._left_out, self._source.name
         if not rows:
             return []
-        with unzipping(self._source), csvtext.text_lines(self._source.open(), self._encoding) as file:
+        with unzipping(self._source), csvtext.text_lines(self._source.open(), self._text.encoding) as file:
             bad = [
                 BadRow(line, f"it has {row.actual_columns} fields where {row.expected_columns} were expected", row.text)
                 for row, line in zip(rows, csvtext.lines_of([row.text for row in rows], file), strict=True)
@@ -132,6 +122,25 @@ class CsvReader:
         return bad
 
     # --- inside -------------------------------------------------------------------------------------
+
+    def _fitting(self) -> dict[str, Any]:
+        """Return the types that fit every row."""
+        import pyarrow as pa
+        import pyarrow.csv as pacsv
+
+        parse = pacsv.ParseOptions(newlines_in_values=True)
+        convert = self._convert_options(self._options.column_types, self._nulls(), True)
+        found: dict[str, Any] = {}
+        with self._opened({name: pa.string() for name in self._names}, (), False) as (_, batches):
+            for batch in batches:
+                text = io.BytesIO()
+                # Cells as they stand in the file, quoted or not: whether one was is of no matter for its type.
+                pacsv.write_csv(batch, text)
+                read = pacsv.ReadOptions(block_size=max(BLOCK, text.tell() + 1))
+                text.seek(0)
+                for field in pacsv.read_csv(text, read, parse, convert).schema:
+                    found[field.name] = join_types(found.get(field.name, pa.null()), field.type, text=True)
+        return found
 
     def _nulls(self) -> tuple[str, ...]:
         return NULLS if self._options.null_values is None else self._options.null_values
@@ -157,9 +166,10 @@ class CsvReader:
         import pyarrow as pa
         import pyarrow.csv as pacsv
 
-        read = pacsv.ReadOptions(block_size=BLOCK, encoding=self._encoding, column_names=self._names if start else None)
+        names = self._names if start else None
+        read = pacsv.ReadOptions(block_size=self._block, encoding=self._text.encoding, column_names=names)
         parse = pacsv.ParseOptions(
-            delimiter=self._delimiter,
+            delimiter=self._text.delimiter,
             newlines_in_values=True,
             invalid_row_handler=None if self._options.on_bad_rows == "error" else self._leave_out,
         )
@@ -172,6 +182,10 @@ class CsvReader:
         try:
             reader = pacsv.open_csv(file, read_options=read, parse_options=parse, convert_options=convert)
         except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
+            if self._lengthened(error):
+                with self._streamed(convert, start) as opened:
+                    yield opened
+                return
             if "cannot infer number of columns" not in str(error):
                 self._explain(error)
             types = convert.column_types
@@ -185,7 +199,7 @@ class CsvReader:
         return (
             len(types) == len(self._names)
             and self._source.zipped is None
-            and self._encoding == "utf8"
+            and self._text.encoding == "utf8"
             and self._options.on_bad_rows == "error"
             and self._source.path.stat().st_size > csvpieces.PIECE
             and bounds.room() > csvpieces.ROOM
@@ -196,8 +210,8 @@ class CsvReader:
         import pyarrow as pa
         import pyarrow.csv as pacsv
 
-        read = pacsv.ReadOptions(block_size=BLOCK, column_names=self._names)
-        parse = pacsv.ParseOptions(delimiter=self._delimiter)
+        read = pacsv.ReadOptions(block_size=self._block, column_names=self._names)
+        parse = pacsv.ParseOptions(delimiter=self._text.delimiter)
         with self._source.open() as file:
             start = csvpieces.skip_header(file)
             for piece in csvpieces.pieces(file) if start else ():
@@ -207,7 +221,7 @@ class CsvReader:
                     )
                 except (pa.ArrowInvalid, UnicodeDecodeError) as error:
                     self._explain(error)
-                yield from table.to_batches()
+                yield from table.to_batches()  # without quotes, so that there is none to be closed
             if start:
                 start = file.tell()
                 if start == file.seek(0, io.SEEK_END):
@@ -238,18 +252,20 @@ class CsvReader:
         import pyarrow as pa
 
         most = math.inf if self._source.zipped is None else most_of(self._source.path)
-        read = 0
+        read, last = 0, None
         while True:
             try:
                 batch = reader.read_next_batch()
             except StopIteration:
+                self._text.check_end(last.column(-1)[-1].as_py() if last is not None else None)
                 return
             except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
                 self._explain(error)
             if read > most:
                 raise bomb(self._source.name, int(most))
-            read += BLOCK  # of text: a block makes one batch, of blank lines as well; only the last one is shorter
+            read += self._block  # of text: each makes a batch, of blank lines as well; only the last one is shorter
             if batch.num_rows:
+                last = batch
                 yield batch
 
     def _explain(self, error: Exception) -> None:
@@ -264,6 +280,8 @@ class CsvReader:
             if not self._settled and self._names[position] not in self._options.column_types:
                 raise Contradicted(self._names[position]) from error
             raise self._bad_value(position, type_, value) from error
+        if self._lengthened(error):
+            raise Contradicted("rows") from error
         if self._left_too_many():
             raise InputError(
                 f"{self._source.name}: more than {MOST_BAD_ROWS:,} rows (or {size_text(MOST_BAD_TEXT)} of them) have "
@@ -278,10 +296,26 @@ class CsvReader:
             ) from error
         damaged(self._source, text)
 
+    def _lengthened(self, error: Exception) -> bool:
+        """Take longer blocks, once, where the trouble is a row that is longer than one; return whether it is."""
+        if "straddl" not in str(error):
+            return False
+        if self._block == BLOCK:
+            self._block = max(BLOCK + 1, min(LONGEST, bounds.room() // _BLOCKS))
+            return True
+        line = 1
+        with contextlib.suppress(MemoryError):
+            for place, _ in self._text.rows():
+                line = place
+        raise InputError(
+            f"{self._source.name}: a row after line {line:,} is longer than {size_text(self._block)}: most likely a "
+            "quote in it isn't closed. Close it, or get the file again"
+        ) from error
+
     def _bad_value(self, position: int, type_: str, value: str) -> InputError:
         name = self._names[position]
         line = next(
-            (line for line, row in self._rows() if line > 1 and len(row) > position and row[position] == value), 0
+            (line for line, row in self._text.rows() if line > 1 and len(row) > position and row[position] == value), 0
         )
         where = f", line {line}" if line else ""
         return InputError(
@@ -290,7 +324,7 @@ class CsvReader:
         )
 
     def _bad_row(self, expected: int, seen: int) -> InputError:
-        line, count = next(((line, len(row)) for line, row in self._rows() if len(row) != expected), (0, seen))
+        line, count = next(((line, len(row)) for line, row in self._text.rows() if len(row) != expected), (0, seen))
         where = f", line {line}" if line else ""
         return InputError(
             f"{self._source.name}{where}: it has {count} fields where {expected} were expected, as the header has. "
@@ -298,81 +332,8 @@ class CsvReader:
             "such rows out: on_bad_rows='skip'"
         )
 
-    def _check_beginning(self) -> None:
-        """Refuse blank lines in front of the header or the first row that Arrow would never see the end of."""
-        with unzipping(self._source), self._source.open() as file:
-            rest = file.read(csvtext.SAMPLE).lstrip(_BLANK)
-            if not rest and file.read(1):
-                raise InputError(
-                    f"{self._source.name} begins with {csvtext.SAMPLE:,} bytes of blank lines or more, and no header. "
-                    "Remove them, or get the file again"
-                )
-            if self._source.zipped is not None:  # perhaps a bomb: whoever reads it counts, and Arrow can't be asked to
-                rest = rest[rest.find(b"\n") :].lstrip(_BLANK)
-                while not rest and (part := file.read(csvtext.SAMPLE)):
-                    rest = part.lstrip(_BLANK)
-
-    def _header(self) -> list[str]:
-        header = next((row for _, row in self._rows()), None)
-        if header is None:
-            raise InputError(
-                f"{self._source.name} is empty: there is no header to name the columns, or a name in it is longer than "
-                f"{csv.field_size_limit():,} characters. Write it again"
-            )
-        return header
-
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield rows with the number of the line they start on, read slowly by Python; blank lines are left out."""
-        try:
-            with unzipping(self._source), csvtext.text_lines(self._source.open(), self._encoding) as file:
-                rows = csv.reader(file, delimiter=self._delimiter)
-                line = 1
-                for row in rows:
-                    if row:
-                        yield line, row
-                    line = rows.line_num + 1
-        except UnicodeError as error:
-            raise not_utf8(self._source, self._encoding) from error
-        except csv.Error:  # a field beyond the module's limit: the place isn't found
-            return
-
-    def _told_encoding(self, *, whole: bool = False) -> str:
-        """Return what the file's first bytes, or all of them, leave no doubt of."""
-        with unzipping(self._source), self._source.open() as file:
-            sample = file.read(csvtext.SAMPLE)
-            encoding = csvtext.encoding_of(sample, whole=len(sample) < csvtext.SAMPLE)
-            if encoding == "utf8" and whole:
-                decoder, western = codecs.getincrementaldecoder("utf-8")(), True
-                while sample and encoding == "utf8":
-                    try:
-                        decoder.decode(sample)
-                    except UnicodeDecodeError:
-                        encoding = None
-                    else:
-                        sample = file.read(csvtext.SAMPLE)
-                while sample and encoding is None and western:
-                    western = csvtext.is_western(sample)
-                    sample = file.read(csvtext.SAMPLE)
-                encoding = encoding or ("cp1252" if western else None)
-        if encoding is None:
-            raise not_utf8(self._source, "utf8")
-        if encoding != "utf8":
-            context.note(f"encoding of {self._source.name}", _TOLD.get(encoding, f"{encoding}, as its bytes say"))
-        return encoding
-
     def _doubt_encoding(self) -> None:
         """Raise `Contradicted` where a look at the whole file may tell its encoding; an error otherwise."""
-        if self._options.encoding is None and self._encoding == "utf8" and not self._settled:
+        if self._options.encoding is None and self._text.encoding == "utf8" and not self._settled:
             raise Contradicted("encoding")
-        raise not_utf8(self._source, self._encoding)
-
-    def _told_delimiter(self) -> str:
-        if self._source.format == "tsv":
-            return "\t"
-        with unzipping(self._source), self._source.open() as file:
-            sample = file.read(csvtext.SAMPLE)
-        text = codecs.getincrementaldecoder(self._encoding)("replace").decode(sample)
-        delimiter = csvtext.delimiter_of(text)
-        if delimiter is not None:
-            context.note(f"delimiter of {self._source.name}", f"{delimiter!r}, by which all of its first rows agree")
-        return delimiter or ","
+        raise not_utf8(self._source, self._text.encoding)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations.csvfiles import NULLS
-from workbench.operations.tabular import Write, as_text
+from workbench.operations.tabular import NULLS, Write, as_text
 from workbench.values import bounds
 
 _IN_NUMBERS = "-+.:eTZ 0123456789"  # delimiters that may occur in what isn't text

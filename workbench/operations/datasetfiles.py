@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from typing import Any
 
 from workbench.core.errors import InputError
-from workbench.operations import formats
+from workbench.operations import formats, reading
 from workbench.operations.tabular import Options, Reader, Source
 
 # Bytes in memory for each byte of a file: a digit or two become eight bytes, and zipped text is ten times as long.
@@ -16,43 +15,39 @@ _GROWTH_ELSE, _GROWTH_ZIPPED = 6, 10
 _TEXT_BYTES = 24  # of a string in memory at least, with its length and place
 
 
+class _Delimited(reading.Chosen):
+    """Reads a CSV as `pandas.read_csv` does: times are text, and the column without a name, the index, gets one."""
+
+    def __init__(self, source: Source) -> None:
+        reader = formats.reader_of(source, Options())
+        with reader.open() as (schema, _):
+            nameless = {name: f"Unnamed: {position}" for position, name in enumerate(schema.names) if not name}
+        super().__init__(reader, source, None, nameless)
+        self._leave_times()
+
+    def settle(self) -> None:
+        """Find types that fit every row."""
+        super().settle()
+        self._leave_times()
+
+    def _leave_times(self) -> None:
+        import pyarrow as pa
+
+        with self.open() as (schema, _):
+            self.fit({field.name: pa.string() for field in schema if pa.types.is_temporal(field.type)})
+
+
 def reader_of(source: Source) -> Reader:
-    """Return a reader whose types are those that a file's first rows suggest, and times text where the file is."""
-    reader = formats.reader_of(source, Options())
-    if not source.delimited:
-        return reader
-    with reader.open() as (schema, _):
-        times = _times(schema)
-    return _typed(source, times) if times else reader
+    """Return a reader of what pandas would make of a file; its types are those that the first rows suggest."""
+    return _Delimited(source) if source.delimited else formats.reader_of(source, Options())
 
 
-def settled_reader(source: Source) -> Reader:
-    """Return a reader whose types fit every row."""
-    reader = reader_of(source)
-    reader.settle()
-    if not source.delimited:
-        return reader
-    with reader.open() as (schema, _):
-        return _typed(source, {field.name: field.type for field in schema} | _times(schema))
-
-
-def _typed(source: Source, types: Mapping[str, Any]) -> Reader:
-    return formats.reader_of(source, Options(column_types=types))
-
-
-def _times(schema: Any) -> dict[str, Any]:
-    """Return the columns that hold times, as text: that is what `pandas.read_csv` takes them for."""
-    import pyarrow as pa
-
-    return {field.name: pa.string() for field in schema if pa.types.is_temporal(field.type)}
-
-
-def schema_of(source: Source, read: Any) -> Any:
-    """Return the schema that was read with columns without any value as floats, where pandas has them so: in text."""
+def without_nulls(read: Any) -> Any:
+    """Return a schema that was read from CSV with columns without any value as floats, as pandas has them."""
     import pyarrow as pa
 
     for position, field in enumerate(read):
-        if source.delimited and pa.types.is_null(field.type):
+        if pa.types.is_null(field.type):
             read = read.set(position, field.with_type(pa.float64()))
     return read
 

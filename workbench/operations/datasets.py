@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.core.errors import InputTooLarge, InvalidArguments
-from workbench.operations import context, datasetfiles, reading, tabular
+from workbench.operations import context, datasetfiles, formats, reading, tabular
 from workbench.operations.columnar import parquet_writer
-from workbench.operations.tabular import Reader, Source
-from workbench.values import arguments, bounds
+from workbench.operations.tabular import Options, Reader, Source
+from workbench.values import arguments
 from workbench.values.files import Files
 from workbench.values.frugality import frugal
 from workbench.values.refs import FileRef, size_text
@@ -31,6 +31,7 @@ DEFAULT_LIMIT = 4 * 1024**3
 FRAME_SHARE = 1 / 3
 """Of that memory a table may take up as a DataFrame: working on it takes as much again, and often twice."""
 BATCH_ROWS = 64 * 1024
+_EXACT = 2**53  # the last whole number below which floats hold all of them
 
 
 class Dataset:
@@ -76,7 +77,7 @@ class Dataset:
             if not value:
                 raise InvalidArguments("a list of files has to name at least one")
             return cls([each if isinstance(each, FileRef) else Path(each) for each in value])
-        return cls(frame=value if hasattr(value, "columns") and hasattr(value, "iloc") else value.to_pandas())
+        return cls(frame=value if hasattr(value, "columns") and hasattr(value, "iloc") else exact_frame(value))
 
     # --- what it is ---------------------------------------------------------------------------------
 
@@ -139,15 +140,10 @@ class Dataset:
 
     def frame(self) -> DataFrame:
         """Return it as a DataFrame, with the types that `pandas.read_csv` or `pandas.read_parquet` would give it."""
-        import pyarrow as pa
-
         if self._frame is not None:
             return self._frame
-        with frugal():
-            frame: DataFrame = retyped(
-                lambda: pa.Table.from_batches(list(self._fitting()), self.schema).to_pandas(), self
-            )
-        return frame
+        with frugal(), reading.bounded(self.sources):
+            return exact_frame(retyped(lambda: reading.loaded(self.batches(), self.schema, self.sources), self))
 
     def batches(self, columns: list[str] | None = None, filters: Callable[[Any], Any] | None = None) -> Iterator[Any]:
         """Yield its rows as `pyarrow.RecordBatch`es, so many that they needn't be in memory together.
@@ -173,7 +169,8 @@ class Dataset:
     def settle(self) -> None:
         """Look at every row of files that are text, for types that fit them all."""
         if self._files:
-            self._readers = [datasetfiles.settled_reader(source) for source in self.sources]
+            for reader in self._opened():
+                reader.settle()
         self._schema = None
 
     def parquet(self, directory: Path) -> list[Path]:
@@ -194,14 +191,6 @@ class Dataset:
 
     # --- inside -------------------------------------------------------------------------------------
 
-    def _fitting(self) -> Iterator[Any]:
-        """Yield the batches; raise before a reader runs out of memory, as Arrow's may then end the process."""
-        reserve = bounds.room() // 4
-        for batch in self.batches():
-            if bounds.room() < reserve:
-                raise bounds.too_large(", ".join(source.name for source in self.sources[:3]))
-            yield batch
-
     def _write(self, path: Path) -> None:
         with parquet_writer(path, self.schema, "snappy") as put:
             for batch in self.batches():
@@ -212,11 +201,7 @@ class Dataset:
         if self._frame is not None:
             yield from self._arrow().to_batches(max_chunksize=BATCH_ROWS)
             return
-        for reader in self._opened():
-            with reader.open() as (_, batches):
-                for batch in batches:
-                    same = batch.schema.equals(schema)
-                    yield batch if same else batch.select(schema.names).cast(schema)
+        yield from reading.together(self._opened(), schema)
 
     def _arrow(self) -> Any:
         import pyarrow as pa
@@ -239,14 +224,60 @@ class Dataset:
         return found
 
     def _joint(self) -> Any:
-        read = zip(self.sources, self._schemas(), strict=True)
-        return reading.joint_schema([(source, datasetfiles.schema_of(source, schema)) for source, schema in read])
+        sources = self.sources
+        joint = reading.joined(sources, self._opened())
+        return datasetfiles.without_nulls(joint) if any(source.delimited for source in sources) else joint
 
 
 def from_wire(kind: str, value: object, files: Files) -> object:
-    """Turn what travelled into what the operation asks for: as `values.arguments.from_wire`, and datasets."""
+    """Turn what travelled into what the operation asks for: as `values.arguments.from_wire`, and tables from files."""
     found = arguments.from_wire(kind, value, files)
-    return Dataset.of(found) if kind == "dataset" else found
+    match kind:
+        case "dataset":
+            return Dataset.of(found)
+        case "frame" if isinstance(found, list):
+            data = Dataset(found)
+            _note("pandas", data)
+            return data.frame()
+        case "table" if isinstance(found, list):
+            return _table(Dataset(found).sources)
+    return found
+
+
+def _table(sources: Sequence[Source]) -> Any:
+    """Return files as one `pyarrow.Table`, of the types that Arrow finds."""
+    with frugal(), reading.bounded(sources):
+        readers = [formats.reader_of(source, Options()) for source in sources]
+
+        def read() -> Any:
+            schema = reading.joined(sources, readers)
+            return reading.loaded(reading.together(readers, schema), schema, sources)
+
+        return reading.settled(read, *readers)
+
+
+def exact_frame(table: Any) -> DataFrame:
+    """Return a table as a DataFrame, in pandas's own types: but for whole numbers that floats can't hold.
+
+    Where one is missing, pandas makes floats of all of a column: of two keys beyond 2⁵³ they can make one.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    frame: DataFrame = table.to_pandas()
+    wide = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+    exact = []
+    for name in table.column_names:
+        column = table[name]
+        if column.type in wide and column.null_count and name in frame.columns:
+            least, most = pc.min_max(column).as_py().values()
+            if least is not None and max(-least, most) > _EXACT:
+                frame[name] = column.to_pandas(types_mapper=wide.get).array
+                exact.append(name)
+    if exact:
+        context.note("types", f"Int64, as floats would lose digits of what isn't missing: {', '.join(exact[:20])}")
+    return frame
 
 
 def limit() -> int:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -77,6 +77,12 @@ class JsonLinesReader:
             note_wider(self._schema, joint, self._source)
         self._schema = joint
         self._settled = True
+
+    def fit(self, types: Mapping[str, Any]) -> None:
+        """Read columns with these types from now on."""
+        for name, type_ in types.items():
+            position = self._schema.get_field_index(name)
+            self._schema = self._schema.set(position, self._schema.field(position).with_type(type_))
 
     def bad_rows(self) -> Iterable[BadRow]:
         """Return none: a line that can't be read is an error."""
@@ -157,6 +163,11 @@ class JsonLinesReader:
         timed = {field.name: _untimed(field.type) for field in table.schema if field.name not in given}
         if any(timed[name] != table.schema.field(name).type for name in timed):
             table = self._parsed(line, block, pa.schema(list((given | timed).items())), exact=False)
+        if not table.num_columns and self._schema is None:
+            raise InputError(
+                f"{self._source.name}, {self._unit}s from {line}: they are empty, {{}}, so that nothing names the "
+                "columns. Write the file again"
+            )
         return pa.schema(
             [
                 (field.name, self._types.get(field.name) or _timed(table.column(position)))

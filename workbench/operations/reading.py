@@ -6,11 +6,12 @@ import collections
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from workbench.core.errors import InvalidArguments
+from workbench.core.errors import InvalidArguments, WorkbenchError
 from workbench.operations.tabular import Contradicted, Reader, Source, check_known, check_names, join_types
+from workbench.values import bounds
 
 R = TypeVar("R")
 
@@ -107,8 +108,16 @@ class Chosen:
         self._source = source
         self._columns = columns
         self._rename = rename
-        self.settle = reader.settle
         self.bad_rows = reader.bad_rows
+
+    def settle(self) -> None:
+        """Find types that fit every row."""
+        self._reader.settle()
+
+    def fit(self, types: Mapping[str, Any]) -> None:
+        """Read columns, by their new names, with these types from now on, where the file leaves a choice."""
+        old = {new: name for name, new in self._rename.items()}
+        self._reader.fit({old.get(name, name): type_ for name, type_ in types.items()})
 
     @contextlib.contextmanager
     def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
@@ -121,6 +130,70 @@ class Chosen:
             check_names(names, self._source)
             chosen = schema.empty_table().select(kept).rename_columns(names).schema
             yield chosen, (batch.select(kept).rename_columns(names) for batch in batches)
+
+
+def loaded(batches: Iterator[Any], schema: Any, sources: Sequence[Source]) -> Any:
+    """Return rows as a `pyarrow.Table`; raise before a reader runs out of memory, as Arrow's may then end the process.
+
+    Raises
+    ------
+    workbench.core.errors.InputTooLarge
+        If there isn't so much memory.
+    """
+    import pyarrow as pa
+
+    reserve, kept = bounds.room() // 4, []
+    for batch in batches:
+        if bounds.room() < reserve:
+            raise bounds.too_large(_named(sources))
+        kept.append(batch)
+    return pa.Table.from_batches(kept, schema)
+
+
+@contextlib.contextmanager
+def bounded(sources: Sequence[Source]) -> Iterator[None]:
+    """Tell what runs out of memory in the block by the files' names."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except WorkbenchError:  # which may be a MemoryError, too
+        raise
+    except (MemoryError, pa.ArrowCapacityError) as error:  # Arrow's and numpy's among them
+        raise bounds.too_large(_named(sources)) from error
+
+
+def _named(sources: Sequence[Source]) -> str:
+    return ", ".join(source.name for source in sources[:3])
+
+
+def together(readers: Sequence[Reader], schema: Any) -> Iterator[Any]:
+    """Yield the batches of tables below each other, with one schema."""
+    for reader in readers:
+        with reader.open() as (_, batches):
+            for batch in batches:
+                yield batch if batch.schema.equals(schema) else batch.select(schema.names).cast(schema)
+
+
+def joined(sources: Sequence[Source], readers: Sequence[Reader]) -> Any:
+    """Return the schema that holds the rows of all sources, and have what is text read with its types.
+
+    A cast would come too late: of `007` that was read as a number, no text can be made again.
+
+    Raises
+    ------
+    InvalidArguments
+        If the sources differ in their columns, or nothing holds both of two types.
+    """
+    schemas = []
+    for reader in readers:
+        with reader.open() as (schema, _):
+            schemas.append(schema)
+    joint = joint_schema(list(zip(sources, schemas, strict=True)))
+    for reader, schema in zip(readers, schemas, strict=True):
+        if others := {field.name: field.type for field in joint if field.type != schema.field(field.name).type}:
+            reader.fit(others)
+    return joint
 
 
 def joint_schema(schemas: list[tuple[Source, Any]]) -> Any:

@@ -40,6 +40,9 @@ _EXTENSIONS: dict[str, TableFormat] = {
     ".orc": "orc",
     ".xlsx": "xlsx",
 }
+NULLS = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null", "None", "<NA>")
+"""What stands for a missing value, unless it is in quotes: pandas's words without the exotic ones."""
+
 TEXT = ("csv", "tsv", "jsonl", "json")
 ZIPPED: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 """Endings of text files that are compressed as a whole."""
@@ -105,6 +108,9 @@ class Reader(Protocol):
     def settle(self) -> None:
         """Look at every row to find types that fit them all; the next `open` uses these."""
 
+    def fit(self, types: Mapping[str, Any]) -> None:
+        """Read columns with these types from now on, where the file leaves a choice: until the next `settle`."""
+
     def bad_rows(self) -> Iterable[BadRow]:
         """Return the rows that the latest reading has left out."""
 
@@ -114,6 +120,9 @@ class Typed:
 
     def settle(self) -> None:
         """Do nothing: the file says its types."""
+
+    def fit(self, types: Mapping[str, Any]) -> None:
+        """Do nothing either."""
 
     def bad_rows(self) -> Iterable[BadRow]:
         """Return none: a damaged file of this kind is damaged as a whole."""

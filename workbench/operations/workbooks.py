@@ -14,7 +14,7 @@ from workbench.core.errors import InputError, InvalidArguments
 from workbench.operations import context
 from workbench.operations.columnar import BATCH_ROWS
 from workbench.operations.sinks import opened_sink
-from workbench.operations.tabular import Options, Source, Typed, Write, check_known, check_names, damaged
+from workbench.operations.tabular import NULLS, Options, Source, Typed, Write, check_known, check_names, damaged
 from workbench.values.archives import check_workbook
 
 ROWS = 1_048_576
@@ -33,7 +33,7 @@ class WorkbookReader(Typed):
         self._source = source
         self._sheet = options.sheet
         self._types = options.column_types
-        self._nulls = frozenset(options.null_values or ())
+        self._nulls = frozenset(NULLS if options.null_values is None else options.null_values)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
@@ -92,10 +92,8 @@ class WorkbookReader(Typed):
     def _names(self, header: list[Any]) -> list[str]:
         if not any(value != "" for value in header):
             raise InputError(f"{self._source.name} is empty: its first row has to name the columns")
-        for number, value in enumerate(header, 1):
-            if value == "":
-                raise InputError(f"{self._source.name}: column {number} has no name in the first row. Give it one")
-        names = [_text(value) for value in header]
+        # pandas's names: a column without one is the index, most likely, as `DataFrame.to_excel` writes it.
+        names = [f"Unnamed: {number}" if value == "" else _text(value) for number, value in enumerate(header)]
         check_names(names, self._source)
         return names
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import InputNotFound, InvalidArguments
-from workbench.values import images, tables
+from workbench.values import images
 from workbench.values.files import Files
 from workbench.values.refs import FileRef
 
@@ -72,18 +72,24 @@ def _image_of_array(array: Any) -> object:
     return Image.fromarray(array[:, :, 0] if array.ndim == 3 and channels == 1 else array)
 
 
-def _frame_to_wire(value: object, files: Files) -> object:
-    if _is(value, "pandas", "DataFrame") or _is(value, "pyarrow", "Table"):
-        return value
-    return _path_to_wire(value, files)
-
-
 def _dataset_to_wire(value: object, files: Files) -> object:
     """Turn paths and globs into references to files, as the notebook sees them; frames and tables travel."""
-    if isinstance(value, list | tuple | str | os.PathLike):
-        found = _files_to_wire(value, files)
-        return found if isinstance(value, list | tuple) or len(found) > 1 else found[0]
-    return _frame_to_wire(value, files)
+    if _is_table(value):
+        return value
+    found = _files_to_wire(value, files)
+    return found if isinstance(value, list | tuple) or len(found) > 1 else found[0]
+
+
+def _frame_to_wire(value: object, files: Files) -> object:
+    """Do as for a dataset; of lists only take those that can be of nothing else than files."""
+    _check_files(value, os.PathLike)
+    return _dataset_to_wire(value, files)
+
+
+def _check_files(value: object, kind: type) -> None:
+    """Raise `TypeError` for a list that needn't be of files: it may be what the other half of a union takes."""
+    if isinstance(value, list | tuple) and not (value and all(isinstance(item, kind) for item in value)):
+        raise TypeError
 
 
 def _files_to_wire(value: object, files: Files) -> list[FileRef]:
@@ -160,7 +166,7 @@ _TO_WIRE: dict[str, Callable[[object, Files], object]] = {
 
 
 def from_wire(kind: str, value: object, files: Files) -> object:
-    """Turn what travelled into what the operation asks for.
+    """Turn what travelled into what the operation asks for; of tables in files, into references to these.
 
     Parameters
     ----------
@@ -208,16 +214,12 @@ def _frame_from_wire(value: object, files: Files) -> object:
         return value
     if _is(value, "pyarrow", "Table"):
         return value.to_pandas()  # type: ignore[attr-defined]
-    ref = _reference(value, files)
-    with files.pinned(ref) as path:
-        return tables.read_frame(path, ref.name)
+    _check_files(value, FileRef)
+    return _files_from_wire(value, files)
 
 
 def _dataset_from_wire(value: object, files: Files) -> object:
-    """Return a frame, or the references that make up a dataset, each of a file that may be read."""
-    if _is(value, "pandas", "DataFrame") or _is(value, "pyarrow", "Table"):
-        return value
-    return _files_from_wire(value, files)
+    return value if _is_table(value) else _files_from_wire(value, files)
 
 
 def _files_from_wire(value: object, files: Files) -> list[FileRef]:
@@ -237,9 +239,8 @@ def _table_from_wire(value: object, files: Files) -> object:
         import pyarrow as pa
 
         return pa.Table.from_pandas(value)
-    ref = _reference(value, files)
-    with files.pinned(ref) as path:
-        return tables.read_table(path, ref.name)
+    _check_files(value, FileRef)
+    return _files_from_wire(value, files)
 
 
 def _file_from_wire(value: object, files: Files) -> object:
@@ -275,6 +276,10 @@ _FROM_WIRE: dict[str, Callable[[object, Files], object]] = {
     "directory": _directory_from_wire,
     "any": lambda value, files: value,
 }
+
+
+def _is_table(value: object) -> bool:
+    return _is(value, "pandas", "DataFrame") or _is(value, "pyarrow", "Table")
 
 
 def _is(value: object, module: str, name: str) -> bool:

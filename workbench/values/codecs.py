@@ -167,9 +167,9 @@ def _unpack(code: int, data: bytes, files: Files) -> object:
     if code == Code.FILE:
         uri, name, size = plain.decode(data)
         if not isinstance(uri, str) or not isinstance(name, str) or not isinstance(size, int | None):
-            raise InputError("it is not a reference to a file")
+            raise Refused("is not a reference to a file")
         if "\0" in name:
-            raise InputError("it is a reference to a file whose name holds a zero byte")
+            raise Refused("is a reference to a file whose name holds a zero byte")
         return FileRef(uri, name, size, reach=files)
     if code in _UNPACK:
         return _UNPACK[code](data)

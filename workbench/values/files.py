@@ -163,7 +163,7 @@ class Files:
         try:
             descriptor = held.file(path)
         except FileNotFoundError:
-            raise InputNotFound(f"{ref.uri} isn't there any more") from None
+            raise InputNotFound(f"{ref.uri} isn't there any more: put it back, and submit the task again") from None
         except OSError as error:
             if error.errno == errno.EMFILE:
                 raise InputTooLarge(
@@ -271,9 +271,12 @@ class Files:
         if not text.startswith("/") and (_URL.match(text) or not Path(text).is_absolute()):
             raise PathRefused(f"{text[:200]!r} is not an absolute path. Allowed are files below: {self._roots_text()}")
         if "\0" in text:
-            raise PathRefused(f"{text[:200]!r} is not a path")
+            raise PathRefused(f"{text[:200]!r} is not a path: leave out its null character")
         if len(text) > _LONGEST or any(len(os.fsencode(part)) > _LONGEST_NAME for part in text.split("/")):
-            raise PathRefused(f"{text[:200]!r}… is too long for a path")
+            raise PathRefused(
+                f"{text[:200]!r}… is too long for a path: shorten it to {_LONGEST} characters, and each name in it to "
+                f"{_LONGEST_NAME} bytes"
+            )
         try:
             real = Path(os.path.realpath(text))
         except OSError as error:  # a link that was followed is none any more

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from workbench.core.errors import InputTooLarge
-from workbench.values.bounds import Watched
 from workbench.values.refs import size_text
 
 FREE = 1 << 30
@@ -16,23 +15,35 @@ TIMES = 250
 """Of its own size that a file may unpack to beyond that: far more than text does. Gzip's most is 1032, zstd's more."""
 
 
-class _Unpacked(Watched):
+class _Unpacked(io.RawIOBase):
     """What is in a compressed file, with an error where that has no end."""
 
     def __init__(self, file: BinaryIO, most: int, name: str) -> None:
-        super().__init__(file)
+        self._file = file
         self._most = most
         self._name = name
         self._read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def tell(self) -> int:
+        return self._file.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._read = self._file.seek(offset, whence)
         return self._read
 
-    def _look(self, data: bytes) -> None:
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
         self._read += len(data)
         if self._read > self._most:
             raise bomb(self._name, self._most)
+        return len(data)
 
     def close(self) -> None:
         self._file.close()

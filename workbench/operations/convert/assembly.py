@@ -11,7 +11,7 @@ from workbench.operations import context, formats, partitions, reading
 from workbench.operations.context import Output, Overwrite
 from workbench.operations.formats import Target
 from workbench.operations.registry import operation
-from workbench.operations.tabular import Compression, Options, Reader, TableFormat
+from workbench.operations.tabular import Compression, Options, Reader, Source, TableFormat
 from workbench.values.refs import DirectoryPath, FileRef, FileRefs, OutputPath
 
 
@@ -57,7 +57,7 @@ def split(
         raise InvalidArguments(f"rows: takes a number above zero, got {rows}")
     file = formats.source_of(source)
     target = formats.target_of(to or file.format, compression)
-    reader = formats.reader_of(file, Options(as_text=file.delimited and target.format in ("csv", "tsv")))
+    reader = formats.reader_of(file, _options(target, file))
     return reading.settled(lambda: list(_parts(reader, file.stem, rows, target)), reader)
 
 
@@ -101,7 +101,8 @@ def concat(
     Returns
     -------
     pathlib.Path
-        The file, with the first source's order of columns, each of the narrowest type that holds all its values.
+        The file, with the first source's order of columns, each of the narrowest type that holds all its values. From
+        CSV to CSV, cells stay as they are written.
 
     Raises
     ------
@@ -122,11 +123,11 @@ def concat(
         raise InvalidArguments("sources: takes at least one table")
     files = [formats.source_of(source) for source in sources]
     formats.check_apart(output, *files)
-    readers = [formats.reader_of(file, Options()) for file in files]
     target = formats.target_of(to, compression, output)
+    readers = [formats.reader_of(file, _options(target, *files)) for file in files]
 
     def write(part: Path) -> None:
-        schema = reading.joint_schema([(file, _schema_of(reader)) for file, reader in zip(files, readers, strict=True)])
+        schema = reading.joined(files, readers)
         with target.writer(part, schema) as put:
             for done, reader in enumerate(readers):
                 context.progress(done / len(readers), files[done].name)
@@ -192,15 +193,15 @@ def partition(
     """
     file = formats.source_of(source)
     target = formats.target_of(to, compression)
-    reader = formats.reader_of(file, Options())
+    reader = formats.reader_of(file, _options(target, file))
     return reading.settled(
         lambda: partitions.write(reader, file, partition_by, target, output, overwrite=overwrite), reader
     )
 
 
-def _schema_of(reader: Reader) -> Any:
-    with reader.open() as (schema, _):
-        return schema
+def _options(target: Target, *files: Source) -> Options:
+    """Return how files are read: from CSV to CSV, cells stay as they are written."""
+    return Options(as_text=target.format in ("csv", "tsv") and all(file.delimited for file in files))
 
 
 def _pieces(batches: Iterator[Any], rows: int) -> Iterator[Iterator[Any]]:

@@ -77,7 +77,7 @@ def table(
         The sign before the fraction in the CSV that is read.
     null_values
         What stands for a missing value in a CSV, if it isn't quoted: by default nothing at all, `NA`, `NaN`, `null` and
-        their like. In a workbook, besides the empty cell.
+        their like. In a workbook's cells of text, too.
     quoted_strings_can_be_null
         Whether they stand for one in quotes too: for files that quote every field.
     on_bad_rows

@@ -124,7 +124,7 @@ class _Evaluation:
         except SyntaxError as error:
             above = self.text.split("\n")[: max((error.lineno or 1) - 1, 0)]
             at = sum(len(line) + 1 for line in above) + error.offset if error.offset else len(self.text) + 1
-            raise self.refused(at, f"it can't be read: {error.msg}") from None
+            raise self.refused(at, f"it can't be read: {error.msg}. {_KNOWN}") from None
         except (RecursionError, MemoryError):
             raise self.refused(1, "it is nested too deeply: compute it in steps") from None
 
@@ -167,7 +167,8 @@ class _Evaluation:
             return self.refused(node, "functions take their arguments by position")
         if isinstance(node, ast.IfExp):
             return self.refused(node, "write if_else(condition, one, other)")
-        return self.refused(node, f"this is not part of the language. {_KNOWN}")
+        part = ast.get_source_segment(self.text, node) or self.text
+        return self.refused(node, f"{part[:60]!r} is not part of the language. {_KNOWN}")
 
     def _compared(self, ops: list[ast.cmpop], comparators: list[ast.expr]) -> list[ast.expr]:
         children: list[ast.expr] = []
@@ -191,7 +192,7 @@ class _Evaluation:
             if not -_WHOLE <= value < _WHOLE:
                 raise self.refused(node, "a whole number has to fit into 64 bits")
             return
-        raise self.refused(node, f"this is not part of the language. {_KNOWN}")
+        raise self._unknown(node)
 
     def _literal(self, node: ast.expr) -> Any:
         """Return a number or text that is written out."""

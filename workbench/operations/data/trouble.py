@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from workbench.core.errors import InputError, InvalidArguments, StoreError
 from workbench.operations.data import spill
 
+# What DuckDB advises is a setting, which no query may change.
+_DEEPER = 'Use "SET max_expression_depth TO x" to increase the maximum expression depth.'
+_FLATTER = "Compute it in steps: WITH … AS (SELECT …) SELECT …"
+
 
 class Damaged(InputError):
     """A file that DuckDB can't read. Which one is known to whoever gave it the files."""
@@ -45,7 +49,7 @@ def explained() -> Iterator[None]:
         # What its reader of Parquet meets, it tells as an error of no kind, or as one of the query.
         if type(error) is duckdb.Error or "Failed to read file" in str(error):
             raise Damaged(_first_line(error)) from error
-        raise InvalidArguments(str(error).strip()) from error
+        raise InvalidArguments(str(error).strip().replace(_DEEPER, _FLATTER)) from error
 
 
 def _is_of_disk(error: Exception) -> bool:
