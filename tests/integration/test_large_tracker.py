@@ -32,14 +32,14 @@ def test_every_page_of_every_search_among_a_million_tasks_comes_within_300_ms(tm
     ids = seed(url, TASKS, end=end)
     with Database(url) as database:
         counts = database.counts_by_operation()
-        groups = database.failures(limit=200).groups
+        groups = list(database.counted_groups())
         axes: dict[str, list[object]] = {
             "states": [(), *((state,) for state in State), (State.FAILED, State.CANCELLED)],
             "operation": [None, "image", "image.thumbnail", "convert.image", "none"],
             "worker": [None, "image-01", "data-02", "none"],
             "text": ["", "thumb", "KeyError", "-01", "e", "0", "nothing", ids[len(ids) // 2][:10]],
             "argument": ["", "flights-99", "carrier", "flights-12345.", "nothing"],
-            "group": [None, groups[0].group, groups[-1].group],
+            "group": [None, groups[0], groups[-1]],
             "submitted_from": [None, end - timedelta(days=3)],
             "submitted_before": [None, end - timedelta(days=2)],
         }

@@ -3,8 +3,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.integration.tracker_desk import LONG, Desk, Play, connections, eventually, holds, player, program
@@ -13,8 +16,10 @@ from workbench.broker import Consumer, Delivery, Lock, Topology
 from workbench.broker.node import Node
 from workbench.broker.topology import finished_key
 from workbench.core import rpc
+from workbench.core.live import Health
 from workbench.core.messages import (
     Status,
+    TaskFinished,
     TrackerOnline,
     WorkerOnline,
     decode,
@@ -44,6 +49,11 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def play_on_sqlite(node: Node, topology: Topology, path: Path) -> Play:
     return player(node, topology, f"sqlite:///{path}")
+
+
+async def lag(desk: Desk, holds: Callable[[float], object]) -> Health:
+    """Wait until the tracker's lag is such, and return how it does then."""
+    return (await eventually(lambda: desk.ask(rpc.GetChanges()), lambda told: holds(told.health.lag))).health
 
 
 def test_a_task_and_its_outcome_are_recorded_and_told(play: Play) -> None:
@@ -144,12 +154,46 @@ def test_nothing_is_acknowledged_while_the_database_is_locked_and_all_is_recorde
             tasks = [await desk.submit() for _ in range(10)]
             await until(lambda: "locked" in caplog.text, what="a commit that failed")
             assert await desk.record(tasks[0].task_id) is None  # and it still answers
+            health = await lag(desk, lambda seconds: seconds > 0.2)
+            assert health.pending >= 10
         await holds(desk, desk.topology.tracker_queue, 11)  # the tasks, and the news that the tracker is there
         lock.execute("ROLLBACK")
         async with desk.tracker():
             for task in tasks:
                 await desk.recorded(task.task_id, State.QUEUED)
         lock.close()
+
+    play_on_sqlite(scene)
+
+
+def test_a_tracker_is_behind_by_the_age_of_what_it_hears_and_no_longer_than_it_hears_old_news(
+    play_on_sqlite: Play,
+) -> None:
+    async def scene(desk: Desk) -> None:
+        ago = utcnow() - timedelta(seconds=60)
+        task = await desk.submit()
+        end = TaskFinished(
+            task_id=task.task_id,
+            operation=task.operation,
+            client=task.client,
+            attempt=1,
+            status=Status.RETRY,
+            finished_at=ago,
+            started_at=ago,
+            worker="w",
+        )
+        async with desk.tracker():
+            await desk.recorded(task.task_id, State.QUEUED)
+            await desk.event(finished_key(task.client), encode(end))
+            await lag(desk, lambda seconds: seconds > 59)
+            await lag(desk, lambda seconds: seconds < 1)  # nothing waits, and nothing comes
+            await desk.start(msgspec.structs.replace(task, attempt=2))
+            await desk.recorded(task.task_id, State.RUNNING)
+            health = await lag(desk, lambda _: True)
+            assert (health.lag < 5, health.pending) == (True, 0)  # though its first attempt failed a minute ago
+            await desk.cancel(task.task_id)
+            await eventually(lambda: desk.record(task.task_id), lambda record: record.cancel_at is not None)
+            assert (await lag(desk, lambda _: True)).lag < 5
 
     play_on_sqlite(scene)
 

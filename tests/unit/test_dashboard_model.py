@@ -3,10 +3,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.dashboard_facts import BEGAN, Busy, changes, execution, health, worker
+from tests.support import wait_until
 from workbench.core.errors import BrokerUnavailable, TrackerUnavailable, WorkbenchError
 from workbench.core.live import FORGET, Bucket, Counter, Mark, QueueFacts, bin_of
 from workbench.core.rpc import Queues
 from workbench.core.states import State
+from workbench.dashboard import feed
 from workbench.dashboard.model import KEPT, Model
 
 NOW = BEGAN + timedelta(seconds=100)
@@ -111,6 +113,65 @@ def test_nothing_runs_for_ever_whose_end_was_left_out() -> None:
     assert [block.task_id for block in built.picture.running] == ["task-2"]
 
 
+def test_what_nobody_told_is_counted_for_the_minute_that_is_shown() -> None:
+    lost = (execution(900, 99.0, 0.5),)
+    built = model(changes(NOW, executions=lost, skipped=800))
+    for seconds, more, shown in ((1, 0, 800), (2, 30, 830), (60, 0, 30), (62, 0, 0)):
+        later = NOW + timedelta(seconds=seconds)
+        built.take(changes(later, skipped=more), None, address="")
+        assert built.picture.skipped == shown
+
+
+def test_what_nobody_told_and_is_older_than_what_is_shown_isnt_counted() -> None:
+    old, new = execution(900, 30.0, 0.5), execution(901, 99.0, 0.5)
+    assert model(changes(NOW, anew=True, executions=(old, new), skipped=45_000)).picture.skipped == 0
+    assert model(changes(NOW, anew=True, executions=(new,), skipped=45_000)).picture.skipped == 45_000
+
+
+def test_failures_are_those_that_werent_discarded() -> None:
+    states = dict.fromkeys(State, 0) | {State.FAILED: 5}
+    assert model(changes(NOW, states=states, failures=2)).picture.failures == 2
+
+
+def test_time_goes_on_where_nothing_is_told() -> None:
+    built = model(changes(NOW))
+    assert built.picture.now == built.picture.at == NOW
+    built.miss(TrackerUnavailable("nobody"), address="", silence=12.0)
+    assert (built.picture.now, built.picture.at) == (NOW + timedelta(seconds=12), NOW)
+
+
+def test_a_feed_asks_again_at_once_while_there_is_more_than_an_answer_holds(monkeypatch) -> None:
+    answers = [changes(NOW, mark=Mark("life", 1, 3 - left), left=left, failures=left) for left in (3, 2, 1, 0)]
+    marks = []
+
+    class Live:
+        async def changes(self, mark, *, seconds):
+            marks.append(mark)
+            return answers[len(marks) - 1]
+
+        async def queues(self):
+            return Queues(queues=(), at=NOW)
+
+    class Client:
+        live = Live()
+
+        def close(self) -> None:
+            pass
+
+    async def connected(self):
+        self._client = Client()
+        return self._client
+
+    monkeypatch.setattr(feed, "EVERY", 1000.0)
+    monkeypatch.setattr(feed.Feed, "_connected", connected)
+    room = feed.Feed()
+    try:
+        wait_until(lambda: room.picture.serial == len(answers))
+    finally:
+        room._closed.set()
+    assert [mark and mark.index for mark in marks] == [None, 0, 1, 2]
+
+
 def test_dead_letters_are_counted_from_the_queues_and_stay_where_none_were_asked_for() -> None:
     queues = Queues(queues=(QueueFacts(queue="dead", kind="dead", ready=4),), at=NOW)
     built = model(changes(NOW), queues=queues)
@@ -124,6 +185,7 @@ def test_health_says_what_is_wrong_and_what_to_expect() -> None:
     assert (blocked.health.kind, "low on disk" in blocked.health.sentence) == ("bad", True)
     behind = model(changes(NOW, health=health(NOW, lag=42.0, pending=10_000))).picture
     assert (behind.health.kind, "42 s old" in behind.health.sentence) == ("warn", True)
+    assert model(changes(NOW, health=health(NOW, lag=42.0, pending=0))).picture.health.kind == "good"
 
 
 def test_what_was_known_stays_where_nothing_is_told_and_its_age_is_said() -> None:

@@ -218,15 +218,33 @@ def test_what_was_left_out_is_counted_and_what_runs_is_told_however_old(desk: De
     assert news.skipped == 4
 
 
-def test_where_ends_are_left_out_what_runs_is_told_once_more(desk: Desk) -> None:
+def test_where_ends_are_forgotten_what_runs_is_told_once_more(desk: Desk) -> None:
+    desk.aggregates.executions = executions.Executions(kept=3)
     desk.learn(accepted(IDS[10]), started(IDS[10]), accepted(IDS[11]), started(IDS[11]))
     assert len(desk.news().executions) == 2
     desk.learn(finished(IDS[11]), *[finished(task_id) for task_id in IDS[:5]])
     news = desk.news(most=2)
-    assert news.skipped == 4
-    assert [each.task_id for each in news.executions if each.status == "running"] == [IDS[10]]
+    assert (news.skipped, news.left) == (3, 1)
+    assert [(each.task_id, each.status) for each in news.executions] == [
+        (IDS[10], "running"),
+        (IDS[2], "succeeded"),
+        (IDS[3], "succeeded"),
+    ]
     desk.learn(finished(IDS[5]))
-    assert [each.task_id for each in desk.news(most=2).executions] == [IDS[5]]
+    news = desk.news(most=2)
+    assert ([each.task_id for each in news.executions], news.skipped, news.left) == (IDS[4:6], 0, 0)
+
+
+def test_a_view_that_asks_on_misses_nothing_of_what_one_answer_doesnt_hold(desk: Desk) -> None:
+    desk.news()
+    desk.learn(*[finished(task_id) for task_id in IDS[:7]])
+    told, left = [], []
+    while not left or left[-1]:
+        news = desk.news(most=3)
+        told += [each.task_id for each in news.executions]
+        left.append(news.left)
+        assert (news.anew, news.skipped) == (False, 0)
+    assert (told, left) == (IDS[:7], [4, 1, 0])
 
 
 def test_a_ring_forgets_the_oldest() -> None:
@@ -235,9 +253,9 @@ def test_a_ring_forgets_the_oldest() -> None:
 
     for task_id in IDS[:3]:
         ring.add(None, fold(None, finished(task_id)), T0)
-    told, skipped = ring.since(0, 10)
-    assert ([each.task_id for each in told], skipped) == (IDS[1:3], 1)
-    assert ring.since(ring.index, 10) == ([], 0)
+    told = ring.since(0, 10)
+    assert ([each.task_id for each in told.executions], told.skipped) == (IDS[1:3], 1)
+    assert ring.since(ring.index, 10) == ([], ring.index, 0)
 
 
 def test_a_silent_worker_is_lost_once_and_comes_back(desk: Desk) -> None:
@@ -281,12 +299,6 @@ def test_a_second_count_mends_what_another_tracker_wrote(desk: Desk) -> None:
     desk.database.apply([(finished(), encode(finished()))], now=desk.now)  # by another one
     desk.aggregates.recount(desk.database.counts_by_operation())
     assert {(each.state, each.count) for each in desk.news().counters} == {(State.QUEUED, 0), (State.SUCCEEDED, 1)}
-
-
-def test_lag_is_the_time_from_a_fact_to_its_record(desk: Desk) -> None:
-    desk.now = at(3.5)
-    desk.learn(accepted(), finished())
-    assert desk.aggregates.lag == pytest.approx(0.5)
 
 
 @given(st.lists(st.floats(1e-5, 1e6), min_size=1, max_size=200), st.sampled_from([0.5, 0.95, 0.99]))

@@ -95,6 +95,32 @@ def test_what_is_forgotten_is_not_handled() -> None:
     assert asyncio.run(run()) == [2]
 
 
+def test_a_batcher_has_stalled_for_as_long_as_something_waits_and_nothing_is_handled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> None:
+        now = 100.0
+        monkeypatch.setattr(room.time, "monotonic", lambda: now)
+
+        async def handle(batch: Sequence[int]) -> None:
+            pass
+
+        batcher = Batcher("numbers", handle, size=2)
+        batcher.put(1)
+        now = 107.0
+        batcher.put(2)
+        assert batcher.stalled == 7.0
+        batcher.start()
+        await batcher.caught_up()
+        now = 200.0
+        assert batcher.stalled == 0.0
+        batcher.put(3)
+        assert batcher.stalled == 0.0
+        assert await batcher.close(10)
+
+    asyncio.run(run())
+
+
 def test_catching_up_takes_what_was_put_before_and_no_longer() -> None:
     async def run() -> None:
         gate = asyncio.Event()

@@ -190,7 +190,7 @@ def test_what_version_1_did_not_note_is_filled_in_by_the_upgrade(upgraded: Datab
 
 
 def test_the_upgrade_puts_failures_into_their_groups(upgraded: Database) -> None:
-    (group,) = upgraded.failures(limit=10).groups
+    (group,) = upgraded.told_groups(list(upgraded.counted_groups().items()))
     assert (group.type, group.frame, group.count, group.latest) == ("KeyError", "/a/b.py:3 in pick", 1, FAILED)
     assert [record.task_id for record in upgraded.newest(operation="image.thumbnail", state=State.FAILED)] == [FAILED]
     assert [record.task_id for record in upgraded.newest(worker="w1")] == [RUNNING, DONE]

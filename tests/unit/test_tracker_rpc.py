@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from tests.support import until
@@ -79,6 +80,7 @@ class Desk:
             retrying=Retrying(self.database, thread=thread, publisher=publisher, topology=topology),
             name="tracker-1",
             pending=lambda: 0,
+            lag=lambda: 0.0,
             blocked=lambda: self.blocked,
         )
 
@@ -91,6 +93,7 @@ class Desk:
         now = utcnow()
         applied = self.database.apply([(message, encode(message)) for message in messages], now=now)
         self.aggregates.learn(applied.transitions, now)
+        self.aggregates.groups.learn(applied.moves)
         self.aggregates.meet(applied.workers, now)
         self.waiting.wake(applied.ended)
 
@@ -365,6 +368,36 @@ def test_pinned_tasks_are_those_that_are_known(run: Any) -> None:
         assert desk.database.sweep(before=utcnow() + timedelta(seconds=9), now=utcnow()) == 0
         assert (await desk.ask(rpc.PinTasks(task_ids=(task_id,), pinned=False))).task_ids == (task_id,)
         assert desk.database.sweep(before=utcnow() + timedelta(seconds=9), now=utcnow()) == 1
+
+    run(scene)
+
+
+def test_failures_are_told_without_counting_them_and_what_was_dismissed_is_told_no_more(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(desk: Desk) -> None:
+        ids = [id_made(100 - number) for number in range(4)]
+        failure = Failure(type="ValueError", message="no")
+        ends = [msgspec.structs.replace(finished(each), status=Status.FAILED, failure=failure) for each in ids]
+        desk.learn(*ends[:3], msgspec.structs.replace(ends[3], operation="data.head"))
+        counts: list[Any] = []
+        count = desk.database.counted_groups
+        monkeypatch.setattr(desk.database, "counted_groups", lambda which: counts.append(which) or count(which))
+        told = await desk.ask(rpc.GetFailures(limit=1))
+        assert (told.total, told.total_groups, len(told.groups), counts) == (4, 2, 1, [])
+        assert (await desk.ask(rpc.GetChanges())).failures == 4
+        (group,) = [each for each in (await desk.ask(rpc.GetFailures())).groups if each.count == 3]
+        assert (group.operation, group.latest, group.message) == ("image.thumbnail", ids[2], "no")
+        gone = (await desk.ask(rpc.DismissFailures(group=group.group, limit=2))).task_ids
+        (left,) = set(ids[:3]) - set(gone)
+        (group,) = [each for each in (await desk.ask(rpc.GetFailures())).groups if each.group == group.group]
+        assert (group.count, group.latest, counts) == (1, left, [[group.group]])
+        assert (await desk.ask(rpc.DismissFailures(group=group.group))).task_ids == (left,)
+        desk.learn(CancelRequested(task_id=left, at=utcnow()))
+        told = await desk.ask(rpc.GetFailures())
+        assert ([each.operation for each in told.groups], told.total) == (["data.head"], 1)
+        changes = await desk.ask(rpc.GetChanges())
+        assert (changes.failures, changes.states[State.FAILED]) == (1, 4)
 
     run(scene)
 

@@ -12,12 +12,14 @@ import sqlalchemy as sa
 
 from tests.seeding import seed, task_id_at
 from tests.unit.tracker_facts import IDS, T0, accepted, at, finished, learn, online
+from workbench.core.live import FailureGroup
 from workbench.core.messages import Failure, Status
 from workbench.core.rpc import Filter
 from workbench.core.states import State, TaskRecord
 from workbench.tracker import arguments, search
 from workbench.tracker.database import Database
 from workbench.tracker.failures import group_of, last_frame
+from workbench.tracker.groups import Group, Groups
 from workbench.tracker.views import brief
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "/home/ada/ops/{file}.py", line 8, in {function}\nKeyError: 1\n'
@@ -160,13 +162,19 @@ def failed(task_id: str, file: str = "a", *, seconds: float = 3, kind: str = "Ke
     return finished(task_id, **end)
 
 
+def failures(database: Database) -> list[FailureGroup]:
+    groups = Groups()
+    groups.recount(database.counted_groups())
+    return list(database.told_groups(groups.newest(10)))
+
+
 def test_failures_are_grouped_by_operation_exception_and_place(database: Database) -> None:
     learn(database, *map(accepted, IDS[:6]))
     learn(database, failed(IDS[0]), failed(IDS[1], seconds=9), failed(IDS[2], "b"), failed(IDS[3], kind="OSError"))
     learn(database, finished(IDS[4]), finished(IDS[5], status=Status.RETRY, failure=Failure(type="E", message="")))
-    told = database.failures(limit=10)
-    assert (told.total_groups, told.total) == (3, 4)
-    first = told.groups[0]
+    told = failures(database)
+    assert [group.count for group in told] == [2, 1, 1]
+    first = told[0]
     assert (first.operation, first.type, first.frame, first.count) == (
         "image.thumbnail",
         "KeyError",
@@ -178,29 +186,30 @@ def test_failures_are_grouped_by_operation_exception_and_place(database: Databas
     counts = database.counts_by_operation()
     members = database.search(Filter(group=first.group), counts, before=None, limit=10).records
     assert [record.task_id for record in members] == [IDS[1], IDS[0]]
-    assert len(database.failures(limit=1).groups) == 1
+    assert database.counted_groups([first.group, "none"]) == {first.group: Group(2, at(3), at(9), IDS[1])}
+    assert database.counted_groups([]) == {}
 
 
 def test_a_task_that_is_sent_again_leaves_its_group_and_may_come_back(database: Database) -> None:
     learn(database, accepted(), failed(IDS[0]))
     learn(database, accepted(attempt=2, replay=1))
-    assert database.failures(limit=10).total == 0
+    assert failures(database) == []
     learn(database, failed(IDS[0], attempt=2, replay=1, seconds=20))
-    assert [group.last_at for group in database.failures(limit=10).groups] == [at(20)]
+    assert [group.last_at for group in failures(database)] == [at(20)]
 
 
 def test_what_was_dismissed_stays_so_until_it_fails_anew(database: Database) -> None:
     learn(database, accepted(), failed(IDS[0]), accepted(IDS[1]), failed(IDS[1]))
-    (group,) = database.failures(limit=10).groups
+    (group,) = failures(database)
     assert database.dismiss(group.group, most=1) == [IDS[0]]
     assert database.dismiss(group.group, most=10) == [IDS[1]]
     assert database.dismiss(group.group, most=10) == []
     learn(database, accepted(attempt=1), accepted(attempt=2))  # old news, which writes the row again
     learn(database, failed(IDS[0]))
-    assert database.failures(limit=10).total == 0
+    assert failures(database) == []
     assert database.records(IDS[:1])[0].state is State.FAILED
     learn(database, accepted(attempt=3, replay=1), failed(IDS[0], attempt=3, replay=1, seconds=30))
-    assert database.failures(limit=10).total == 1
+    assert [group.count for group in failures(database)] == [1]
 
 
 def test_the_last_frame_is_that_of_the_last_exception() -> None:

@@ -146,9 +146,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     tracker: str
     started_at: datetime
     now: datetime  # by the tracker's clock, which all times go by
-    last_event_at: datetime | None  # when something was recorded last
+    last_event_at: datetime | None  # when a message was recorded last, be it a worker's heartbeat
     pending: int  # messages that have come in and aren't recorded yet
-    lag: float  # seconds from a fact to its record, of the last batch
+    lag: float  # seconds from a message's telling to its record: of what was recorded just now, or waits for it
     blocked: str  # why the broker takes nothing in (an alarm); empty where it does
 
 

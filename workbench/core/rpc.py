@@ -90,7 +90,8 @@ class GetChanges(Request, frozen=True, kw_only=True, tag="changes.get"):
 
     mark: Mark = Mark()
     seconds: Annotated[int, msgspec.Meta(ge=0, le=3600)] = 600  # of buckets, where all is told
-    executions: Annotated[int, msgspec.Meta(ge=0, le=50_000)] = 5000  # the newest, at most
+    # At most: the first since `mark`, or the newest where all is told.
+    executions: Annotated[int, msgspec.Meta(ge=0, le=50_000)] = 5000
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -210,7 +211,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="
     total: int
     tracker: str
     started_at: datetime
-    last_event_at: datetime | None = None
+    last_event_at: datetime | None = None  # when a message was recorded last, be it a worker's heartbeat
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count:,} {state.value}" for state, count in self.states.items() if count)
@@ -272,8 +273,10 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag
     counters: tuple[Counter, ...] = ()
     buckets: tuple[Bucket, ...] = ()  # in the order of time
     executions: tuple[Execution, ...] = ()  # in the order of their index; of one execution the latest only
-    skipped: int = 0  # older executions that were left out, or are forgotten
+    left: int = 0  # starts and ends that came after these: the next request, with `mark`, may follow at once
+    skipped: int = 0  # older ones that were left out, or are forgotten
     workers: tuple[WorkerRecord, ...] = ()
+    failures: int = 0  # tasks that have failed and weren't dismissed, those of `Failures`; always told
 
     def __repr__(self) -> str:
         news = (

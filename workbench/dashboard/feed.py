@@ -90,14 +90,16 @@ class Feed:
         try:
             while not self._closed.is_set():
                 began = time.monotonic()
-                await self._turn()
+                if await self._turn():
+                    continue
                 pause = EVERY if self._client is not None else AGAIN
                 await asyncio.sleep(max(0.1, pause - (time.monotonic() - began)))
         finally:
             if self._client is not None:
                 self._client.close()
 
-    async def _turn(self) -> None:
+    async def _turn(self) -> bool:
+        """Ask once; return whether there is more than one answer holds."""
         try:
             client = await self._connected()
             told = await client.live.changes(self._model.mark, seconds=KEPT)
@@ -107,10 +109,12 @@ class Feed:
                 queues = await client.live.queues()
             self._model.take(told, queues, address=self._address)
             self._heard_at = self.now()
+            return told.left > 0
         except WorkbenchError as error:
-            self._model.miss(error, address=self._address)
+            self._model.miss(error, address=self._address, silence=self.silence)
         except Exception:
             logger.exception("the dashboard could not take in what the tracker told")
+        return False
 
     async def _connected(self) -> Client:
         """Return a client. One that was made stays, and reconnects by itself, unless the workbench has moved."""

@@ -1,21 +1,21 @@
 """What the dashboard shows, folded from what the tracker told. No Bokeh, no I/O: it's tested by itself.
 
 A `Picture` is all of it at one moment. It's never changed, but replaced as a whole; the blocks it refers to grow at
-their end, and are read by number.
+their end, by another thread, and are read by number, up to the last one that it has a place for.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from workbench.core.errors import BrokerUnavailable, TrackerUnavailable, WorkbenchError
 from workbench.core.live import FORGET, Bucket, Execution, Mark, QueueFacts
 from workbench.core.rpc import Changes, Queues, WorkerRecord
 from workbench.dashboard import series
-from workbench.dashboard.blocks import Block, Blocks
+from workbench.dashboard.blocks import MINUTE, Block, Blocks, Layout
 from workbench.dashboard.series import Lines, Second, Summary
 from workbench.dashboard.styles import Style, style
 
@@ -45,23 +45,27 @@ class Picture:
 
     serial: int = 0
     life: int = 0  # goes up where all that was told before is void
-    at: datetime = _BEGINNING  # by the tracker's clock
+    at: datetime = _BEGINNING  # when the tracker told it, by its clock
+    now: datetime = _BEGINNING  # by the tracker's clock as well, and goes on where it tells nothing
     address: str = ""
     known: bool = False  # whether a tracker has ever answered
+    heard: bool = False  # whether one has answered just now
     health: Health = Health("warn", "connecting", "Connecting to the broker.")
     blocked: str = ""
     states: Mapping[str, int] = field(default_factory=dict)
+    failures: int = 0  # tasks that have failed and weren't discarded, as the view of failures counts them
     tracker: str = ""
     started_at: datetime = _BEGINNING
-    last_event_at: datetime | None = None
+    last_event_at: datetime | None = None  # when it recorded a message last, be it a worker's heartbeat
     lag: float = 0.0
     pending: int = 0
     workers: tuple[WorkerRecord, ...] = ()
     operations: tuple[str, ...] = ()
     styles: Mapping[str, Style] = field(default_factory=dict)
     blocks: Blocks = field(default_factory=Blocks)
+    layout: Layout = field(default_factory=Layout)
     running: tuple[Block, ...] = ()
-    skipped: int = 0
+    skipped: int = 0  # starts and ends of attempts that nobody has told, and that may be of the last minute
     families: Mapping[str, Mapping[int, Second]] = field(default_factory=dict)
     lately: Summary = field(default_factory=Summary)
     rates: Summary = field(default_factory=Summary)  # of the last `RATES` whole seconds
@@ -111,6 +115,7 @@ class Model:
         self._running: dict[tuple[str, int, int, str, datetime], Execution] = {}
         self._blocks = Blocks()
         self._styles: dict[str, Style] = {}
+        self._skipped: deque[tuple[datetime, int]] = deque()  # how many were, and when that was told
 
     def take(self, told: Changes, queues: Queues | None, *, address: str) -> None:
         """Take in what the tracker told; `queues` is None where it wasn't asked for them."""
@@ -128,15 +133,20 @@ class Model:
         if told.skipped:
             self._running.clear()  # some may have ended with what was left out; what runs is told once more
         self._take_executions(told.executions, now)
+        self._take_skipped(told)
+        running = self._blocks.under_way(self._running.values(), now.timestamp())
         picture = Picture(
             serial=self.picture.serial + 1,
             life=self.picture.life + told.anew,
             at=now,
+            now=now,
             address=address,
             known=True,
+            heard=True,
             health=_health(told),
             blocked=told.health.blocked,
             states={state.value: count for state, count in told.states.items()},
+            failures=told.failures,
             tracker=told.health.tracker,
             started_at=told.health.started_at,
             last_event_at=told.health.last_event_at,
@@ -146,8 +156,9 @@ class Model:
             operations=tuple(sorted(self._operations)),
             styles=dict(self._styles),
             blocks=self._blocks,
-            running=self._blocks.under_way(self._running.values(), now.timestamp()),
-            skipped=told.skipped,
+            layout=self._blocks.layout(),
+            running=running,
+            skipped=sum(count for _, count in self._skipped),
             families=dict(sorted(self._families.items())),
             queues=self.picture.queues if queues is None else queues.queues,
         )
@@ -157,12 +168,14 @@ class Model:
             rates=series.summary(picture.seconds(None, RATES)),
         )
 
-    def miss(self, error: WorkbenchError, *, address: str) -> None:
-        """Take in that nothing was told, and why."""
+    def miss(self, error: WorkbenchError, *, address: str, silence: float = 0.0) -> None:
+        """Take in that nothing was told, and why; `silence` are the seconds since something was."""
         self.picture = replace(
             self.picture,
             serial=self.picture.serial + 1,
+            now=self.picture.at + timedelta(seconds=silence),
             address=address or self.picture.address,
+            heard=False,
             health=diagnosis(error, self.picture),
         )
 
@@ -190,13 +203,23 @@ class Model:
                 ended.append(execution)
         self._blocks.add(ended, now.timestamp())
 
+    def _take_skipped(self, told: Changes) -> None:
+        """Count what was left out, for as long as it would be seen."""
+        now, minute = told.health.now, timedelta(seconds=MINUTE)
+        # What was left out is older than what was told.
+        oldest = next((each.finished_at for each in told.executions if each.finished_at is not None), now)
+        if told.skipped and now - oldest < minute:
+            self._skipped.append((now, told.skipped))
+        while self._skipped and now - self._skipped[0][0] >= minute:
+            self._skipped.popleft()
+
 
 def _health(told: Changes) -> Health:
     health = told.health
     if health.blocked:
         words = "Tasks that are sent now wait, or are refused; those on the queues go on."
         return Health("bad", "blocked", f"The broker takes nothing in: {health.blocked}. {words}")
-    if health.lag > BEHIND:
+    if health.lag > BEHIND and health.pending:  # what came late, and is recorded, was told late
         words = f"{health.pending:,} messages wait to be recorded; what is shown is {health.lag:.0f} s old."
         return Health("warn", "behind", f"The tracker is behind: {words}")
     return Health("good", "live")

@@ -16,6 +16,7 @@ from workbench.core.live import FORGET, Bucket, Counter, Execution, Mark
 from workbench.core.rpc import WorkerRecord
 from workbench.core.states import State, TaskRecord
 from workbench.tracker.executions import Executions
+from workbench.tracker.groups import Groups
 from workbench.tracker.questions import SILENCE
 from workbench.tracker.tallies import Tallies
 
@@ -31,6 +32,7 @@ class News(NamedTuple):
     counters: tuple[Counter, ...]
     buckets: tuple[Bucket, ...]
     executions: tuple[Execution, ...]
+    left: int
     skipped: int
     workers: tuple[WorkerRecord, ...]
 
@@ -47,7 +49,7 @@ class _Known:
 
 
 class Aggregates:
-    """Counters, one-second buckets, recent executions and workers.
+    """Counters, one-second buckets, recent executions, groups of failures and workers.
 
     Parameters
     ----------
@@ -57,10 +59,9 @@ class Aggregates:
 
     def __init__(self, life: str) -> None:
         self.life = life
-        self.lag = 0.0
-        """Seconds from a fact to its record, in the last batch."""
         self.tallies = Tallies()
         self.executions = Executions()
+        self.groups = Groups()
         self._version = 0
         self._counts: dict[tuple[str, State], int] = {}
         self._changed: dict[tuple[str, State], int] = {}  # the version of each count
@@ -108,9 +109,6 @@ class Aggregates:
             if state is not None:
                 self._add((operation, state), -count)
             self._add((new_operation, new_state), count)
-        told = [at for _, after in transitions[-20:] if (at := _told_at(after)) is not None]
-        if told:
-            self.lag = max(0.0, (now - max(told)).total_seconds())
 
     def meet(self, workers: Iterable[WorkerRecord], seen_at: datetime) -> None:
         """Learn what workers have told of themselves."""
@@ -144,15 +142,15 @@ class Aggregates:
         seconds
             How far back buckets go where everything is told.
         most
-            Executions at most: the newest.
+            Executions at most: the first since the mark, or the newest where everything is told.
         """
         self._miss(now)
         anew = mark.life != self.life
         version = -1 if anew else mark.version
         oldest = int((now - timedelta(seconds=seconds)).timestamp()) if anew else 0
-        executions, skipped = self.executions.since(None if anew else mark.index, most)
+        told = self.executions.since(None if anew else mark.index, most)
         return News(
-            mark=Mark(self.life, self._version, self.executions.index),
+            mark=Mark(self.life, self._version, told.last),
             anew=anew,
             counters=tuple(
                 Counter(operation, state, self._counts[operation, state])
@@ -160,8 +158,9 @@ class Aggregates:
                 if changed > version and (self._counts[operation, state] or not anew)
             ),
             buckets=tuple(self.tallies.since(version, oldest)),
-            executions=tuple(executions),
-            skipped=skipped,
+            executions=tuple(told.executions),
+            left=self.executions.index - told.last,
+            skipped=told.skipped,
             workers=tuple(known.record for known in self._workers.values() if known.version > version),
         )
 
@@ -179,7 +178,3 @@ class Aggregates:
                 self._version += 1
                 known.record = msgspec.structs.replace(known.record, online=False, lost=True)
                 known.version = self._version
-
-
-def _told_at(record: TaskRecord) -> datetime | None:
-    return record.finished_at or record.failed_at or record.since or record.queued_at

@@ -24,7 +24,8 @@ from workbench.core.messages import (
 from workbench.core.routing import family_of
 from workbench.core.states import Fact, TaskRecord, fold
 from workbench.tracker.endings import due_at, is_wanted_ended
-from workbench.tracker.failures import group_of
+from workbench.tracker.failures import Alike, group_of
+from workbench.tracker.groups import Joined, Moves
 from workbench.tracker.schema import to_micros
 from workbench.tracker.workers import WorkerEvent
 from workbench.values.sweep import find_references
@@ -80,21 +81,41 @@ class Changes:
         self.losses: list[Row] = []
         self.blobs: list[Row] = []
         self.groups: list[Row] = []  # of failures
+        self.moves = Moves([], [])  # of tasks between those
         self.gone: list[str] = []  # cancelled tasks whose message a worker has dropped
         self.ended: dict[str, TaskFinished] = {}  # the outcomes that ended a task just now
         self.wishes: list[str] = []  # tasks that somebody wants ended since just now
         self.transitions: list[tuple[TaskRecord | None, TaskRecord]] = []  # records before and after each news
 
 
-def task_changes(facts: Iterable[tuple[Fact, bytes]], known: Mapping[str, TaskRecord], now: datetime) -> Changes:
-    """Fold facts into the records of their tasks. `now` is when the facts arrived."""
-    return _Folding(known).all(facts, now)
+def task_changes(
+    facts: Iterable[tuple[Fact, bytes]],
+    known: Mapping[str, TaskRecord],
+    grouped: Mapping[str, str],
+    now: datetime,
+) -> Changes:
+    """Fold facts into the records of their tasks.
+
+    Parameters
+    ----------
+    facts
+        Each with its bytes.
+    known
+        What is on record of these tasks, as far as there is anything.
+    grouped
+        The groups of failures that some of them are in.
+    now
+        When the facts arrived.
+    """
+    return _Folding(known, grouped).all(facts, now)
 
 
 class _Folding:
     """One batch of facts on its way to rows."""
 
-    def __init__(self, known: Mapping[str, TaskRecord]) -> None:
+    def __init__(self, known: Mapping[str, TaskRecord], grouped: Mapping[str, str]) -> None:
+        self.known = known
+        self.grouped = grouped
         self.records = dict(known)
         self.touched: set[str] = set()
         self.tasks: dict[str, bytes] = {}
@@ -102,6 +123,7 @@ class _Folding:
         self.starts: dict[_Run, Row] = {}
         self.finishes: dict[_Run, Row] = {}
         self.gone: set[str] = set()
+        self.groups: dict[str, Row] = {}
         self.changes = Changes()
 
     def all(self, facts: Iterable[tuple[Fact, bytes]], now: datetime) -> Changes:
@@ -161,27 +183,32 @@ class _Folding:
 
     def _rows(self, now: datetime) -> Changes:
         changes = self.changes
-        groups: dict[str, Row] = {}
         for task_id in sorted(self.touched):  # ids sort by time, so that an index grows at its end
             wanted = task_id not in self.gone and is_wanted_ended(self.records[task_id])
             row = _task_row(self.records[task_id], self.tasks.get(task_id), self.outcomes.get(task_id))
             row["cancel_at"] = to_micros(now) if wanted else None
-            alike = group_of(self.records[task_id])
-            row["failure_group"] = alike.group if alike is not None else None
-            if alike is not None and alike.group not in groups:
-                groups[alike.group] = {
-                    "group_id": alike.group,
-                    "operation": alike.operation,
-                    "type": alike.type,
-                    "frame": alike.frame,
-                }
+            row["failure_group"] = self._group(self.records[task_id])
             changes.tasks.append(row)
-        changes.groups = list(groups.values())
         changes.gone = sorted(self.gone - self.touched)
         # A finish tells when its attempt started, so it stands for the start as well.
         changes.starts = [row for key, row in self.starts.items() if key not in self.finishes]
         changes.finishes = list(self.finishes.values())
+        changes.groups = list(self.groups.values())
         return changes
+
+    def _group(self, record: TaskRecord) -> str | None:
+        """Return the group of failures that a task is in now."""
+        before, group = self.known.get(record.task_id), self.grouped.get(record.task_id)
+        if before is not None and before.finished_at == record.finished_at:
+            return group  # a failure that was dismissed stays so, unless the task fails anew
+        if group is not None:
+            self.changes.moves.left.append(group)
+        alike = group_of(record)
+        if alike is None or record.finished_at is None:
+            return None
+        self.changes.moves.joined.append(Joined(alike.group, record.task_id, record.finished_at))
+        self.groups[alike.group] = _group_row(alike)
+        return alike.group
 
 
 _Run = tuple[str, int, str, int]
@@ -202,6 +229,10 @@ def _task_row(record: TaskRecord, task: bytes | None, outcome: bytes | None) -> 
         "task": task,
         "outcome": outcome,
     }
+
+
+def _group_row(alike: Alike) -> Row:
+    return {"group_id": alike.group, "operation": alike.operation, "type": alike.type, "frame": alike.frame}
 
 
 def _start_row(start: TaskStarted) -> Row:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -45,6 +46,7 @@ class Batcher(Generic[T]):
         self._closing = False
         self._put = 0
         self._done = 0  # handled, or forgotten
+        self._moved_at = 0.0  # when something was handled, or the first that waits was put
         self._progress = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -57,6 +59,11 @@ class Batcher(Generic[T]):
         return self._put - self._done
 
     @property
+    def stalled(self) -> float:
+        """Seconds for which something has waited and nothing was handled; 0 where nothing waits."""
+        return time.monotonic() - self._moved_at if self.pending else 0.0
+
+    @property
     def behind(self) -> bool:
         """Whether more than a batch is waiting."""
         return len(self._pending) >= self._size
@@ -67,6 +74,8 @@ class Batcher(Generic[T]):
 
     def put(self, item: T) -> None:
         """Take one more; never blocks."""
+        if not self.pending:
+            self._moved_at = time.monotonic()
         self._pending.append(item)
         self._put += 1
         self._news.set()
@@ -84,6 +93,7 @@ class Batcher(Generic[T]):
 
     def _advance(self, count: int) -> None:
         self._done += count
+        self._moved_at = time.monotonic()
         self._progress.set()
         self._progress = asyncio.Event()
 

@@ -19,10 +19,11 @@ from workbench.core.states import TaskRecord
 from workbench.tracker import migrations
 from workbench.tracker.batch import Batch, Received, task_changes
 from workbench.tracker.connections import Connections, DatabaseUnavailable, Unrecordable, chunks
+from workbench.tracker.groups import Moves
 from workbench.tracker.questions import Questions
 from workbench.tracker.schema import blobs, tasks, to_micros, workers
 from workbench.tracker.statements import Statements
-from workbench.tracker.views import records_of
+from workbench.tracker.views import groups_of, records_of
 from workbench.tracker.workers import decode_worker, fold_workers, operation_rows, worker_rows
 
 __all__ = ["Applied", "Database", "DatabaseUnavailable", "Unrecordable"]
@@ -34,6 +35,7 @@ class Applied(NamedTuple):
     ended: dict[str, TaskFinished]  # the outcomes that ended a task just now, by task id
     wishes: list[str]  # tasks that somebody wants ended since just now
     transitions: list[tuple[TaskRecord | None, TaskRecord]]  # records before and after each fact that told news
+    moves: Moves  # of tasks between groups of failures
     workers: list[WorkerRecord]  # that were heard from
 
 
@@ -110,7 +112,7 @@ class Database(Questions):
         heard: list[WorkerRecord] = []
         with self._connections.write() as connection:
             known = records_of(connection, batch.task_ids)
-            changes = task_changes(batch.facts, known, now)
+            changes = task_changes(batch.facts, known, groups_of(connection, known.values()), now)
             self._statements.task.run(connection, changes.tasks)
             self._statements.start.run(connection, changes.starts)
             self._statements.finish.run(connection, changes.finishes)
@@ -124,7 +126,7 @@ class Database(Questions):
                 heard = fold_workers(batch.worker_events, told)
                 self._statements.worker.run(connection, worker_rows(heard, now))
                 self._statements.operation.run(connection, operation_rows(batch.worker_events))
-        return Applied(changes.ended, changes.wishes, changes.transitions, heard)
+        return Applied(changes.ended, changes.wishes, changes.transitions, changes.moves, heard)
 
     def pin(self, task_ids: Sequence[str], pinned: bool) -> list[str]:
         """Keep the results of these tasks beyond their retention time, or no longer. Returns those that are known."""

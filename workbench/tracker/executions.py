@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,6 +14,14 @@ from workbench.core.states import TERMINAL, State, TaskRecord
 
 KEPT = 50_000
 LOST = "lost"
+
+
+class Told(NamedTuple):
+    """Some of what was told of attempts."""
+
+    executions: list[Execution]  # in the order of their index
+    last: int  # the index of the last of those tellings: what came after it is left for the next question
+    skipped: int  # tellings that are left out, or forgotten
 
 
 class Executions:
@@ -59,21 +68,23 @@ class Executions:
         """Return what runs now."""
         return list(self._running.values())
 
-    def since(self, index: int | None, most: int) -> tuple[list[Execution], int]:
-        """Return the newest that were told after an index, of each execution the last word, and how many are left out.
+    def since(self, index: int | None, most: int) -> Told:
+        """Return the first that were told after an index, of each execution the last word.
 
-        Without an index that is all that is kept, and all that runs. So is what runs where some are left out: a view
+        Without an index those are the newest, and all that runs. So is what runs where some are left out: a view
         can't know which of the attempts it saw starting have ended with those.
         """
-        told = len(self._ring) if index is None else self.index - index
-        taken = max(0, min(told, most, len(self._ring)))
-        found: dict[object, Execution] = {}
-        for each in itertools.islice(reversed(self._ring), taken):
-            found.setdefault(each.key, each)
-        if index is None or told > taken:
+        kept = len(self._ring)
+        new = kept if index is None else max(0, self.index - index)
+        taken = min(new, kept, most)
+        first = kept - taken if index is None else max(0, kept - new)
+        skipped = new - (kept - first)
+        found = {each.key: each for each in itertools.islice(self._ring, first, first + taken)}
+        if index is None or skipped:
             for each in self._running.values():
                 found.setdefault(each.key, each)
-        return sorted(found.values(), key=lambda each: each.index), max(0, told - taken)
+        executions = sorted(found.values(), key=lambda each: each.index)
+        return Told(executions, self.index - (kept - first - taken), skipped)
 
     def _tell(self, record: TaskRecord, finished_at: datetime | None, status: str, failure: str = "") -> Execution:
         assert record.started_at is not None

@@ -14,6 +14,7 @@ from workbench.core.messages import utcnow
 from workbench.tracker.aggregates import Aggregates
 from workbench.tracker.database import Database
 from workbench.tracker.detail import detail
+from workbench.tracker.groups import Moves
 from workbench.tracker.queues import QueueLooks
 from workbench.tracker.retrying import Retrying
 from workbench.tracker.views import brief
@@ -36,6 +37,8 @@ class LiveAnswers:
         The tracker's.
     pending
         Tells how many messages have come in and aren't recorded.
+    lag
+        Tells how many seconds the record is behind.
     blocked
         Tells why the broker takes nothing in; empty where it does.
     """
@@ -51,6 +54,7 @@ class LiveAnswers:
         retrying: Retrying,
         name: str,
         pending: Callable[[], int],
+        lag: Callable[[], float],
         blocked: Callable[[], str],
     ) -> None:
         self._aggregates = aggregates
@@ -61,6 +65,7 @@ class LiveAnswers:
         self._retrying = retrying
         self._name = name
         self._pending = pending
+        self._lag = lag
         self._blocked = blocked
         self._started_at = utcnow()
         self.last_event_at: datetime | None = None
@@ -77,11 +82,12 @@ class LiveAnswers:
             case rpc.GetQueues():
                 return await self._queues.look()
             case rpc.GetFailures(limit=limit):
-                return await self._in(self._thread, lambda: self._database.failures(limit=limit))
+                return await self._failures(limit)
             case rpc.RetryTasks(task_ids=task_ids):
                 return await self._retrying.retry(task_ids)
             case rpc.DismissFailures(group=group, limit=limit):
                 ids = await self._in(self._write, lambda: self._database.dismiss(group, most=limit))
+                self._aggregates.groups.learn(Moves([group] * len(ids), []))
                 return rpc.TaskIds(task_ids=tuple(ids))
 
     def health(self) -> Health:
@@ -92,7 +98,7 @@ class LiveAnswers:
             now=utcnow(),
             last_event_at=self.last_event_at,
             pending=self._pending(),
-            lag=self._aggregates.lag,
+            lag=self._lag(),
             blocked=self._blocked(),
         )
 
@@ -106,7 +112,9 @@ class LiveAnswers:
             counters=news.counters,
             buckets=news.buckets,
             executions=news.executions,
+            left=news.left,
             skipped=news.skipped,
+            failures=self._aggregates.groups.total,
             workers=news.workers,
         )
 
@@ -123,6 +131,15 @@ class LiveAnswers:
             before=found.before,
             unfinished=found.unfinished,
         )
+
+    async def _failures(self, limit: int) -> rpc.Failures:
+        groups = self._aggregates.groups
+        if worn := list(groups.worn):
+            # In the thread that writes: between two batches, so that none is counted twice.
+            groups.recount(await self._in(self._write, lambda: self._database.counted_groups(worn)), worn)
+        newest, total_groups, total = groups.newest(limit), len(groups), groups.total
+        told = await self._in(self._thread, lambda: self._database.told_groups(newest))
+        return rpc.Failures(groups=told, total_groups=total_groups, total=total)
 
     def _detail(self, task_id: str) -> Detail | None:
         records = self._database.records([task_id])

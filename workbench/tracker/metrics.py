@@ -52,7 +52,7 @@ def families(aggregates: Aggregates, health: Health, now: datetime) -> Iterator[
         told = [((worker.worker,), value) for worker, value in zip(workers, values, strict=True)]
         yield Family(f"workbench_worker_{name}", text, "gauge", ("worker",), told)
     for name, text, value in (
-        ("lag_seconds", "Seconds from a fact to its record, in the last batch.", health.lag),
+        ("lag_seconds", "Seconds that the record is behind what is told.", health.lag),
         ("pending", "Messages that have come in and aren't recorded yet.", health.pending),
         ("blocked", "Whether the broker takes nothing in.", float(bool(health.blocked))),
     ):

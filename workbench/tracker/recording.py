@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -13,6 +14,8 @@ from workbench.core.rpc import WorkerRecord
 from workbench.core.states import TaskRecord
 from workbench.tracker.batch import Received
 from workbench.tracker.database import Database, DatabaseUnavailable
+from workbench.tracker.groups import Moves
+from workbench.tracker.lag import newest
 
 
 class Refused(NamedTuple):
@@ -29,20 +32,23 @@ class Recorded(NamedTuple):
     ended: dict[str, TaskFinished]
     wishes: list[str]
     transitions: list[tuple[TaskRecord | None, TaskRecord]]
+    moves: list[Moves]  # of tasks between groups of failures, in order
     workers: list[WorkerRecord]
     refused: list[Refused]
+    told_at: datetime | None  # when the newest was told that could be read
 
 
 def record(database: Database, deliveries: Sequence[Delivery]) -> Recorded:
     """Read and record deliveries; blocks. What can't be read or stored is set apart, the rest is committed."""
     readable: list[tuple[Delivery, Received]] = []
-    recorded = Recorded({}, [], [], [], [])
+    refused: list[Refused] = []
     for delivery in deliveries:
         try:
             readable.append((delivery, (decode(delivery.body), delivery.body)))
         except msgspec.DecodeError as error:
-            refused = Refused(delivery, "Unreadable", f"the tracker can't read the message: {error}")
-            recorded.refused.append(refused)
+            refused.append(Refused(delivery, "Unreadable", f"the tracker can't read the message: {error}"))
+    told_at = newest([message for _, (message, _) in readable])
+    recorded = Recorded({}, [], [], [], [], refused, told_at)
     _apply(database, readable, recorded)
     return recorded
 
@@ -66,4 +72,5 @@ def _apply(database: Database, readable: Sequence[tuple[Delivery, Received]], re
         recorded.ended.update(applied.ended)
         recorded.wishes.extend(applied.wishes)
         recorded.transitions.extend(applied.transitions)
+        recorded.moves.append(applied.moves)
         recorded.workers.extend(applied.workers)

@@ -29,6 +29,7 @@ from workbench.tracker.batcher import Batcher
 from workbench.tracker.database import Database
 from workbench.tracker.deadletters import DeadLetter
 from workbench.tracker.duties import Duties
+from workbench.tracker.lag import Lag
 from workbench.tracker.live import LiveAnswers
 from workbench.tracker.lookback import count_again, look_back
 from workbench.tracker.metrics import families
@@ -88,6 +89,7 @@ class Tracker:
         )
         self._publisher.connection.add(self._inspector)
         self._aggregates = Aggregates(new_name("life"))
+        self._lag = Lag()
         self._live = LiveAnswers(
             self._aggregates,
             database,
@@ -97,6 +99,7 @@ class Tracker:
             retrying=Retrying(database, thread=self._reader, publisher=self._publisher, topology=topology),
             name=name,
             pending=lambda: self._facts.pending,
+            lag=lambda: self._lag.seconds(utcnow(), stalled=self._facts.stalled),
             blocked=self._blocked,
         )
         self._answers = Answers(
@@ -229,7 +232,10 @@ class Tracker:
         recorded = await loop.run_in_executor(self._writer, record, self._database, batch)
         now = utcnow()
         self._live.last_event_at = now
+        self._lag.note(recorded.told_at, now)
         self._aggregates.learn(recorded.transitions, now)
+        for moves in recorded.moves:
+            self._aggregates.groups.learn(moves)
         self._aggregates.meet(recorded.workers, now)
         self._waiting.wake(recorded.ended)
         if recorded.wishes:

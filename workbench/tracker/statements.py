@@ -52,10 +52,7 @@ class Statements:
                     "finished_at": new.finished_at,
                     "due_at": new.due_at,
                     "record": new.record,
-                    # A failure that was dismissed stays so, unless the task fails anew.
-                    "failure_group": sa.case(
-                        (tasks.c.finished_at == new.finished_at, tasks.c.failure_group), else_=new.failure_group
-                    ),
+                    "failure_group": new.failure_group,
                     "task": sa.func.coalesce(new.task, tasks.c.task),
                     # One that was sent again from the dead letters has neither ended nor been swept.
                     "outcome": sa.case(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -10,11 +10,12 @@ import msgspec
 import sqlalchemy as sa
 
 from workbench.core.live import FailureGroup
-from workbench.core.rpc import Failures, Filter
+from workbench.core.rpc import Filter
 from workbench.core.states import State, TaskRecord
 from workbench.tracker import arguments, search
 from workbench.tracker.batch import decode_record
 from workbench.tracker.connections import Connections, chunks
+from workbench.tracker.groups import Group
 from workbench.tracker.schema import failure_groups, from_micros, tasks, to_micros
 from workbench.tracker.search import Branch
 
@@ -115,46 +116,47 @@ class Views:
         with self._connections.read() as connection:
             return {(operation, State(state)): count for operation, state, count in connection.execute(query)}
 
-    def failures(self, *, limit: int) -> Failures:
-        """Return failed tasks in groups, the latest first: all but those that were dismissed."""
-        last = sa.func.max(tasks.c.finished_at)
+    def counted_groups(self, which: Sequence[str] | None = None) -> dict[str, Group]:
+        """Return the groups of failed tasks, or those of `which` that there are: walks over all that is in them."""
+        ended, group = tasks.c.finished_at, tasks.c.failure_group
         query = (
-            sa.select(
-                tasks.c.failure_group,
-                sa.func.count(),
-                sa.func.min(tasks.c.finished_at),
-                last,
-                sa.func.max(tasks.c.task_id),
-            )
-            .where(tasks.c.failure_group.is_not(None))
-            .group_by(tasks.c.failure_group)
-            .order_by(last.desc())
+            sa.select(group, sa.func.count(), sa.func.min(ended), sa.func.max(ended), sa.func.max(tasks.c.task_id))
+            .where(group.is_not(None))
+            .group_by(group)
         )
+        queries = [query] if which is None else [query.where(group.in_(chunk)) for chunk in chunks(which)]
         with self._connections.read() as connection:
-            rows = connection.execute(query).all()
-            told = rows[:limit]
+            return {
+                name: Group(size, from_micros(first_at), from_micros(last_at), latest)
+                for each in queries
+                for name, size, first_at, last_at, latest in connection.execute(each)
+            }
+
+    def told_groups(self, groups: Sequence[tuple[str, Group]]) -> tuple[FailureGroup, ...]:
+        """Return groups of failed tasks with what the tasks of each have in common, and the message of its newest."""
+        with self._connections.read() as connection:
             named: dict[str, sa.Row[tuple[str, str, str, str]]] = {}
-            for chunk in chunks([row[0] for row in told]):
+            for chunk in chunks([name for name, _ in groups]):
                 names = sa.select(failure_groups).where(failure_groups.c.group_id.in_(chunk))
                 named |= {row.group_id: row for row in connection.execute(names)}
-            latest = records_of(connection, [row[4] for row in told])
-        groups = []
-        for group, count, first_at, last_at, task_id in told:
-            failure = latest[task_id].failure
-            groups.append(
+            latest = records_of(connection, [group.latest for _, group in groups])
+        told = []
+        for name, group in groups:
+            failure = latest[group.latest].failure
+            told.append(
                 FailureGroup(
-                    group=group,
-                    operation=named[group].operation,
-                    type=named[group].type,
-                    frame=named[group].frame,
-                    count=count,
-                    first_at=from_micros(first_at),
-                    last_at=from_micros(last_at),
-                    latest=task_id,
+                    group=name,
+                    operation=named[name].operation,
+                    type=named[name].type,
+                    frame=named[name].frame,
+                    count=group.size,
+                    first_at=group.first_at,
+                    last_at=group.last_at,
+                    latest=group.latest,
                     message=failure.message[:1000] if failure is not None else "",
                 )
             )
-        return Failures(groups=tuple(groups), total_groups=len(rows), total=sum(row[1] for row in rows))
+        return tuple(told)
 
     def recent(self, *, now: datetime, seconds: int, most: int = RECENT) -> list[TaskRecord]:
         """Return the tasks that have ended, come in or begun of late, `most` of each, in the order of their ids."""
@@ -216,6 +218,17 @@ def records_of(connection: sa.Connection, task_ids: Sequence[str]) -> dict[str, 
             record = decode_record(blob)
             known[record.task_id] = record
     return known
+
+
+def groups_of(connection: sa.Connection, records: Iterable[TaskRecord]) -> dict[str, str]:
+    """Return the groups of failures that these tasks are in, by task id."""
+    failed = [record.task_id for record in records if record.state is State.FAILED]
+    query = sa.select(tasks.c.task_id, tasks.c.failure_group).where(tasks.c.failure_group.is_not(None))
+    return {
+        task_id: group
+        for chunk in chunks(failed)
+        for task_id, group in connection.execute(query.where(tasks.c.task_id.in_(chunk)))
+    }
 
 
 def _in_order(connection: sa.Connection, task_ids: Sequence[str]) -> list[TaskRecord]:
