@@ -66,11 +66,11 @@ class JsonLinesReader:
 
         fields: dict[str, Any] = {}
         with unzipping(self._source), self._source.open() as file:
-            for line, block in self._blocks(file):
-                for field in self._inferred(line, block):
+            for place, block in self._blocks(file):
+                for field in self._inferred(place, block):
                     joined = join_types(fields.get(field.name, pa.null()), field.type, text=False)
                     if joined is None:
-                        self._refuse_mixture(field, fields[field.name], line, block)
+                        self._refuse_mixture(field, fields[field.name], place, block)
                     fields[field.name] = joined
         joint = pa.schema(list(fields.items()))
         if self._schema is not None:
@@ -96,6 +96,16 @@ class JsonLinesReader:
             return
         yield from _blocks(file, size or BLOCK)
 
+    def _line(self, place: int) -> int:
+        """Return the number of the first line, or record, of a block: counted only where it has to be told."""
+        if self._source.format == "json":
+            return place
+        line = 1
+        with unzipping(self._source), self._source.open() as file:
+            while place and (text := file.read(min(place, BLOCK))):
+                line, place = line + text.count(b"\n"), place - len(text)
+        return line
+
     def _of_nothing(self) -> Any:
         import pyarrow as pa
 
@@ -112,29 +122,29 @@ class JsonLinesReader:
         text = pa.schema([field.with_type(_untimed(field.type)) for field in self._schema])
         waiting: deque[Future[list[Any]]] = deque()
         with ThreadPoolExecutor(_THREADS) as threads:
-            for line, block in self._blocks(file):
-                waiting.append(threads.submit(self._batches_of, line, block, text))
+            for place, block in self._blocks(file):
+                waiting.append(threads.submit(self._batches_of, place, block, text))
                 if len(waiting) > _THREADS:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
 
-    def _batches_of(self, line: int, block: bytes, text: Any) -> list[Any]:
+    def _batches_of(self, place: int, block: bytes, text: Any) -> list[Any]:
         import pyarrow as pa
 
-        table = self._parsed(line, block, text, exact=True)
+        table = self._parsed(place, block, text, exact=True)
         try:
             table = table.cast(self._schema)
         except pa.ArrowInvalid as error:
             if not self._settled:
                 raise Contradicted from error
             raise InputError(
-                f"{self._source.name}, {self._unit}s from {line}: {error}. Correct them, or give the column "
-                "another type with column_types="
+                f"{self._source.name}, {self._unit}s from {self._line(place)}: {error}. Correct them, or give the "
+                "column another type with column_types="
             ) from error
         return list(table.combine_chunks().to_batches())
 
-    def _parsed(self, line: int, block: bytes, schema: Any, *, exact: bool) -> Any:
+    def _parsed(self, place: int, block: bytes, schema: Any, *, exact: bool) -> Any:
         """Parse a block; `exact` says that the schema is the whole one, and not to be added to."""
         import pyarrow as pa
         import pyarrow.json as pajson
@@ -151,22 +161,22 @@ class JsonLinesReader:
         except pa.ArrowInvalid as error:
             if exact and not self._settled:
                 raise Contradicted from error
-            raise self._bad_line(line, block, str(error)) from error
+            raise self._bad_line(self._line(place), block, str(error)) from error
 
-    def _inferred(self, line: int, block: bytes) -> Any:
+    def _inferred(self, place: int, block: bytes) -> Any:
         """Return the schema of a block on its own: what the user said, what Arrow finds, and times of ours."""
         import pyarrow as pa
 
         given = {name: _untimed(type_) for name, type_ in self._types.items()}
-        table = self._parsed(line, block, pa.schema(list(given.items())), exact=False)
+        table = self._parsed(place, block, pa.schema(list(given.items())), exact=False)
         jsonarrays.check_nesting(pa.struct(list(table.schema)), self._source)
         timed = {field.name: _untimed(field.type) for field in table.schema if field.name not in given}
         if any(timed[name] != table.schema.field(name).type for name in timed):
-            table = self._parsed(line, block, pa.schema(list((given | timed).items())), exact=False)
+            table = self._parsed(place, block, pa.schema(list((given | timed).items())), exact=False)
         if not table.num_columns and self._schema is None:
             raise InputError(
-                f"{self._source.name}, {self._unit}s from {line}: they are empty, {{}}, so that nothing names the "
-                "columns. Write the file again"
+                f"{self._source.name}, {self._unit}s from {self._line(place)}: they are empty, {{}}, so that nothing "
+                "names the columns. Write the file again"
             )
         return pa.schema(
             [
@@ -199,8 +209,8 @@ class JsonLinesReader:
             f"type holds both. Write one type, such as text, in all {self._unit}s"
         )
 
-    def _refuse_mixture(self, field: Any, before: Any, line: int, block: bytes) -> None:
-        for number, text in enumerate(block.splitlines(), line):
+    def _refuse_mixture(self, field: Any, before: Any, place: int, block: bytes) -> None:
+        for number, text in enumerate(block.splitlines(), self._line(place)):
             if text.strip() and json.loads(text).get(field.name) is not None:
                 raise self._mixture(number, field.name, str(before), str(field.type))
         damaged(self._source, f"the column {field.name!r} holds {before} and {field.type}")
@@ -212,15 +222,13 @@ def _line_of_row(block: bytes, line: int, row: int) -> int:
 
 
 def _blocks(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield blocks of whole lines, with the number of the first one."""
-    line = 1
+    """Yield blocks of whole lines, with their places in the file."""
+    place = 0
     while block := file.read(size):
         block += file.readline()
-        if line == 1:
-            block = block.removeprefix(b"\xef\xbb\xbf")
         if not block.isspace():
-            yield line, block
-        line += bounds.occurrences(block, b"\n")
+            yield place, block.removeprefix(b"\xef\xbb\xbf") if not place else block
+        place += len(block)
 
 
 def _untimed(type_: Any) -> Any:

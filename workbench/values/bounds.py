@@ -77,14 +77,6 @@ def check_width(name: str, columns: int, each: int, what: str) -> None:
         raise too_large(name, f"a table of {columns:,} columns, for each of which {what} takes {size_text(each)},")
 
 
-def occurrences(text: bytes, any_of: bytes) -> int:
-    """Count bytes, several times as fast as `bytes.count`, which stops at each that it finds."""
-    import numpy as np
-
-    numbers = np.frombuffer(text, np.uint8)
-    return sum(int(np.count_nonzero(numbers == each)) for each in any_of)
-
-
 def check_columns(columns: int, name: str) -> None:
     """Refuse more columns than `COLUMNS`."""
     if columns > COLUMNS:
