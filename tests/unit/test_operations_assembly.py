@@ -61,6 +61,24 @@ def test_cells_are_concatenated_and_partitioned_as_they_are_written(tmp_path: Pa
     assert {place: path.read_text() for place, path in made.items()} == {"zip=007/a.csv": "x\n1.50\n"}
 
 
+def test_csv_is_assembled_by_the_options_of_convert_table(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("name|n|x\nDvořák|-|1\nb|2|2\n".encode("cp1250"))
+    options = {
+        "columns": ["n", "name"],
+        "column_types": {"n": "float64"},
+        "delimiter": "|",
+        "encoding": "cp1250",
+        "null_values": ["-"],
+    }
+    lines = '{"n":null,"name":"Dvořák"}\n{"n":2.0,"name":"b"}\n'
+    assert convert.concat(FileRefs([ref(tmp_path / "a.csv")]), "jsonl", **options).read_text() == lines
+    assert (
+        "".join(part.read_text() for part in convert.split(ref(tmp_path / "a.csv"), 1, to="jsonl", **options)) == lines
+    )
+    made = convert.partition(ref(tmp_path / "a.csv"), ["name"], to="jsonl", **options)
+    assert [path.read_text() for path in made.values()] == ['{"n":null}\n', '{"n":2.0}\n']
+
+
 def test_a_table_without_rows_is_split_into_one_file_without_rows(tmp_path: Path) -> None:
     source = tmp_path / "t.parquet"
     pd.DataFrame({"a": pd.Series([], dtype="int64")}).to_parquet(source)

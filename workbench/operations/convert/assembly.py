@@ -9,15 +9,25 @@ from typing import Any
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context, formats, partitions, reading
 from workbench.operations.context import Output, Overwrite
+from workbench.operations.csvtext import check_delimiter, check_encoding
 from workbench.operations.formats import Target
 from workbench.operations.registry import operation
-from workbench.operations.tabular import Compression, Options, Reader, Source, TableFormat
+from workbench.operations.tabular import Compression, Options, Reader, Source, TableFormat, types_of
 from workbench.values.refs import DirectoryPath, FileRef, FileRefs, OutputPath
 
 
 @operation("convert.split")
 def split(
-    source: FileRef, rows: int, *, to: TableFormat | None = None, compression: Compression | None = None
+    source: FileRef,
+    rows: int,
+    *,
+    to: TableFormat | None = None,
+    compression: Compression | None = None,
+    columns: list[str] | None = None,
+    column_types: dict[str, str] | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    null_values: list[str] | None = None,
 ) -> list[Path]:
     r"""Split a table into files of so many rows each, batch by batch.
 
@@ -30,6 +40,8 @@ def split(
     to
         The files' format; the source's own if None.
     compression
+        As for `convert.table`.
+    columns, column_types, delimiter, encoding, null_values
         As for `convert.table`.
 
     Returns
@@ -57,7 +69,8 @@ def split(
         raise InvalidArguments(f"rows: takes a number above zero, got {rows}")
     file = formats.source_of(source)
     target = formats.target_of(to or file.format, compression)
-    reader = formats.reader_of(file, _options(target, file))
+    options = _options(target, [file], column_types, delimiter, encoding, null_values)
+    reader = formats.reader_of(file, options, columns)
     return reading.settled(lambda: list(_parts(reader, file.stem, rows, target)), reader)
 
 
@@ -81,6 +94,11 @@ def concat(
     output: OutputPath | None = None,
     overwrite: Overwrite = "replace",
     compression: Compression | None = None,
+    columns: list[str] | None = None,
+    column_types: dict[str, str] | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    null_values: list[str] | None = None,
 ) -> Path:
     r"""Put tables of the same columns below each other in one file, batch by batch.
 
@@ -97,6 +115,8 @@ def concat(
         As for `convert.table`.
     compression
         As for `convert.table`.
+    columns, column_types, delimiter, encoding, null_values
+        As for `convert.table`, and the same for every source.
 
     Returns
     -------
@@ -124,7 +144,8 @@ def concat(
     files = [formats.source_of(source) for source in sources]
     formats.check_apart(output, *files)
     target = formats.target_of(to, compression, output)
-    readers = [formats.reader_of(file, _options(target, *files)) for file in files]
+    options = _options(target, files, column_types, delimiter, encoding, null_values)
+    readers = [formats.reader_of(file, options, columns) for file in files]
 
     def write(part: Path) -> None:
         schema = reading.joined(files, readers)
@@ -149,6 +170,11 @@ def partition(
     output: DirectoryPath | None = None,
     overwrite: Overwrite = "replace",
     compression: Compression | None = None,
+    columns: list[str] | None = None,
+    column_types: dict[str, str] | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    null_values: list[str] | None = None,
 ) -> dict[str, Path]:
     r"""Divide a table into a file for each value of some columns, in directories that say it, as Hive does.
 
@@ -167,6 +193,8 @@ def partition(
         What happens where a file of the same place is there already. Others stay as they are.
     compression
         As for `convert.table`.
+    columns, column_types, delimiter, encoding, null_values
+        As for `convert.table`; `columns` with those of `partition_by`.
 
     Returns
     -------
@@ -193,15 +221,29 @@ def partition(
     """
     file = formats.source_of(source)
     target = formats.target_of(to, compression)
-    reader = formats.reader_of(file, _options(target, file))
+    options = _options(target, [file], column_types, delimiter, encoding, null_values)
+    reader = formats.reader_of(file, options, columns)
     return reading.settled(
         lambda: partitions.write(reader, file, partition_by, target, output, overwrite=overwrite), reader
     )
 
 
-def _options(target: Target, *files: Source) -> Options:
+def _options(
+    target: Target,
+    files: list[Source],
+    column_types: dict[str, str] | None,
+    delimiter: str | None,
+    encoding: str | None,
+    null_values: list[str] | None,
+) -> Options:
     """Return how files are read: from CSV to CSV, cells stay as they are written."""
-    return Options(as_text=target.format in ("csv", "tsv") and all(file.delimited for file in files))
+    return Options(
+        delimiter=None if delimiter is None else check_delimiter(delimiter, "delimiter"),
+        column_types=types_of(column_types),
+        null_values=None if null_values is None else tuple(null_values),
+        encoding=None if encoding is None else check_encoding(encoding),
+        as_text=target.format in ("csv", "tsv") and all(file.delimited for file in files),
+    )
 
 
 def _pieces(batches: Iterator[Any], rows: int) -> Iterator[Iterator[Any]]:

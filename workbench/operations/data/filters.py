@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 Condition = Sequence[Any]
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
+_brief = _REPR.repr
 
 
 class _Held(NamedTuple):
@@ -120,11 +125,11 @@ def _is_condition(value: Any) -> bool:
 
 def _conditions(group: Any) -> Iterable[Condition]:
     if not isinstance(group, list | tuple) or not group:
-        raise InvalidArguments(f"filters takes conditions (column, op, value), or lists of them, got {group!r}")
+        raise InvalidArguments(f"filters takes conditions (column, op, value), or lists of them, got {_brief(group)}")
     for condition in group:
         if not _is_condition(condition) or condition[1] not in (*_COMPARISONS, "in", "not in"):
             known = ", ".join((*_COMPARISONS, "in", "not in"))
-            raise InvalidArguments(f"{condition!r} is not a condition (column, op, value) with one of {known}")
+            raise InvalidArguments(f"{_brief(condition)} is not a condition (column, op, value) with one of {known}")
         yield condition
 
 
@@ -169,7 +174,7 @@ def _ready(condition: Condition, held: _Held) -> _Ready:
     if op not in ("in", "not in"):
         return _Ready(name, op, _fitting(value, condition, held), held)
     if not isinstance(value, list | tuple):
-        raise InvalidArguments(f"{op!r} takes a list of values for column {name!r}, got {value!r}")
+        raise InvalidArguments(f"{op!r} takes a list of values for column {name!r}, got {_brief(value)}")
     return _Ready(name, op, [_fitting(each, condition, held) for each in value], held)
 
 
@@ -226,7 +231,8 @@ def _moment(value: Any, held: _Held) -> Any:
 
 def _refusal(name: str, op: str, value: Any, held: _Held, reason: str = "") -> InvalidArguments:
     return InvalidArguments(
-        f"column {name!r} holds {held.type}, which {op!r} can't compare with {value!r} ({type(value).__name__}){reason}"
+        f"column {name!r} holds {held.type}, which {op!r} can't compare with {_brief(value)} "
+        f"({type(value).__name__}){reason}"
     )
 
 
