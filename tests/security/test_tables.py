@@ -173,7 +173,7 @@ def test_converting_a_hostile_file_ends_in_an_error_and_not_in_the_slots_death(
     assert went.seconds < SECONDS, went
 
 
-def test_two_hundred_million_rows_in_a_megabyte_are_converted_in_bounded_memory_where_there_is_no_need_to_hold_them(
+def test_twenty_million_rows_in_kilobytes_are_converted_in_bounded_memory_as_there_is_no_need_to_hold_them(
     tmp_path: Path,
 ) -> None:
     path = hostile_tables.parquet_of_many_rows(tmp_path, 20_000_000)
@@ -183,6 +183,14 @@ def test_two_hundred_million_rows_in_a_megabyte_are_converted_in_bounded_memory_
         megabytes=300,
     )
     assert went.how == "returned", went
+
+
+def test_two_hundred_million_rows_in_a_megabyte_are_described_on_disk(made: Made) -> None:
+    path = made(hostile_tables.parquet_of_many_rows)
+    assert path.stat().st_size < 1_000_000
+    went = tried("registry.get('data.describe').function(PATH)['x']['count']", PATH=path)
+    assert (went.how, went.text) == ("returned", "np.float64(200000000.0)"), went
+    assert went.seconds < SECONDS, went
 
 
 def test_a_table_of_a_third_of_the_memory_is_loaded(tmp_path: Path) -> None:
