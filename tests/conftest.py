@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from tests import postgres
+
+# An example takes as long as the machine lets it: what else runs there isn't what is tested.
+settings.register_profile("workbench", deadline=None)
+settings.load_profile("workbench")
 
 
 @pytest.fixture(scope="session", autouse=True)

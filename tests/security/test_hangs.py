@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import time
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from tests.security.limits import tried
 from workbench.core.errors import InputError, InputTooLarge
 from workbench.operations import context, jsonarrays, registry
+from workbench.operations.datasets import Dataset
 from workbench.operations.tabular import Source
 from workbench.values import bounds, codecs, decoders
 from workbench.values.refs import FileRef
@@ -39,13 +41,18 @@ def test_what_stands_before_an_svgs_root_is_looked_through_once(head: bytes, tmp
 
 @pytest.mark.parametrize("text", [b'"' + b'\\"' * 400_000, b'"' + b'\\"' * 400_000 + b"\\", b'"a" ' * 200_000])
 def test_texts_without_an_end_are_looked_for_once(text: bytes) -> None:
-    assert seconds(lambda: bounds.check_json_lines(io.BytesIO(text + b"\n"), "a.jsonl")) < 3
+    def look() -> None:
+        with contextlib.suppress(InputError):
+            bounds.check_depth(text + b"[" * (bounds.DEPTH + 1) + b"\n", "a.jsonl")
+
+    assert seconds(look) < 3
 
 
-def test_keys_are_counted_where_texts_hold_quotes_and_colons() -> None:
+def test_a_line_of_more_keys_than_a_table_may_have_columns_is_refused(tmp_path: Path) -> None:
     keys = {f"k{n}": 'x": "y' for n in range(bounds.COLUMNS)} | {'a\\"b': 1, "x:": {"inner": ":"}}
-    with pytest.raises(InputTooLarge, match=r"has 100,003 columns"):
-        bounds.check_json_lines(io.BytesIO(json.dumps(keys).encode() + b"\n"), "a.jsonl")
+    (tmp_path / "a.jsonl").write_text(json.dumps(keys) + "\n")
+    with pytest.raises(InputTooLarge, match=r"^a\.jsonl has 100,002 columns"):
+        Dataset.of(tmp_path / "a.jsonl").frame()
 
 
 @pytest.mark.parametrize("piece", [b"{},", b"{}", b'"",', b"[{"])

@@ -7,7 +7,7 @@ import io
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from workbench.core.errors import InputError
@@ -69,18 +69,18 @@ class CsvReader:
         """Open the table: its schema and its batches. Iterating may raise `Contradicted`."""
         import pyarrow as pa
 
-        types = self._types
         if self._options.as_text:
-            types = {name: types.get(name, pa.string()) for name in self._names}
+            self._types |= {name: pa.string() for name in self._names if name not in self._types}
         quoted = self._options.quoted_strings_can_be_null
-        if len(types) < len(self._names):
+        if len(self._types) < len(self._names):
             # Arrow's reader takes half as long again where it looks for types itself, though it does so once.
-            with self._opened(types, self._nulls(), quoted) as (schema, _):
-                types = dict(zip(schema.names, schema.types, strict=True))
-        if any(map(pa.types.is_binary, types.values())):  # what Arrow infers for text that isn't UTF-8
+            with self._opened(self._types, self._nulls(), quoted) as (schema, _):
+                self._types = dict(zip(schema.names, schema.types, strict=True))
+        if any(map(pa.types.is_binary, self._types.values())):  # what Arrow infers for text that isn't UTF-8
             self._doubt_encoding()
-        with self._opened(types, self._nulls(), quoted) as (schema, batches):
-            self._schema = self._schema or schema
+        schema = pa.schema([(name, self._types[name]) for name in self._names])
+        self._schema = self._schema or schema
+        with contextlib.closing(self._read(dict(self._types), quoted)) as batches:
             yield schema, batches
 
     def settle(self) -> None:
@@ -144,6 +144,10 @@ class CsvReader:
 
     def _nulls(self) -> tuple[str, ...]:
         return NULLS if self._options.null_values is None else self._options.null_values
+
+    def _read(self, types: Mapping[str, Any], quoted: bool) -> Generator[Any, None, None]:
+        with self._opened(types, self._nulls(), quoted) as (_, batches):
+            yield from batches
 
     @contextlib.contextmanager
     def _opened(

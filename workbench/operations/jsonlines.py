@@ -21,6 +21,7 @@ from workbench.operations.tabular import (
     Write,
     as_text,
     check_known,
+    check_names,
     damaged,
     iso_type,
     join_types,
@@ -57,6 +58,7 @@ class JsonLinesReader:
                 with self._source.open() as beginning:
                     first = next(self._blocks(beginning, min(SAMPLE, BLOCK)), None)
                 self._schema = self._inferred(*first) if first is not None else self._of_nothing()
+                check_names(self._schema.names, self._source)
                 check_known(self._types, self._schema.names, self._source, "column_types")
             yield self._schema, self._batches(file)
 
@@ -72,6 +74,7 @@ class JsonLinesReader:
                     if joined is None:
                         self._refuse_mixture(field, fields[field.name], place, block)
                     fields[field.name] = joined
+                check_names(list(fields), self._source)
         joint = pa.schema(list(fields.items()))
         if self._schema is not None:
             note_wider(self._schema, joint, self._source)
