@@ -112,7 +112,7 @@ def test_several_files_and_a_glob_are_one_frame(files, root):
     for number in range(3):
         (root / f"part-{number}.csv").write_text(f"n\n{number}\n")
     assert frame_of(files, str(root / "part-*.csv"))["n"].tolist() == [0, 1, 2]
-    assert frame_of(files, root / "part-2.csv", root / "part-0.csv")["n"].tolist() == [2, 0]
+    assert frame_of(files, root / "part-2.csv", str(root / "part-0.csv"))["n"].tolist() == [2, 0]
     with pytest.raises(InvalidArguments, match="name at least one"):
         to_wire("dataset", [], files)
 

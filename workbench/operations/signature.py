@@ -294,8 +294,9 @@ def _convert(spec: TypeSpec, value: object, leaf: Leaf) -> object:
 
 def _convert_union(spec: TypeSpec, value: object, leaf: Leaf) -> object:
     # Text last: in `FileRef | str` a string stays what it is only where no file is asked for. Floats before it, so that
-    # a whole number stays one in `float | int`.
-    order = sorted(spec.args, key=lambda part: _LAST.index(part.kind) + 1 if part.kind in _LAST else 0)
+    # a whole number stays one in `float | int`. A list is one before it is the files of a table.
+    listed = isinstance(value, list | tuple)
+    order = sorted(spec.args, key=lambda part: 0 if listed and part.kind in _LISTS else _ORDER.get(part.kind, 1))
     for part in order:
         try:
             return _convert(part, value, leaf)
@@ -304,7 +305,8 @@ def _convert_union(spec: TypeSpec, value: object, leaf: Leaf) -> object:
     raise _Mismatch
 
 
-_LAST = ("float", "str")
+_LISTS = ("list", "tuple")
+_ORDER = {"float": 2, "str": 3}
 
 
 def _equal(value: object, choice: object) -> bool:

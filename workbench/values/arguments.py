@@ -72,24 +72,12 @@ def _image_of_array(array: Any) -> object:
     return Image.fromarray(array[:, :, 0] if array.ndim == 3 and channels == 1 else array)
 
 
-def _dataset_to_wire(value: object, files: Files) -> object:
+def _table_to_wire(value: object, files: Files) -> object:
     """Turn paths and globs into references to files, as the notebook sees them; frames and tables travel."""
     if _is_table(value):
         return value
     found = _files_to_wire(value, files)
     return found if isinstance(value, list | tuple) or len(found) > 1 else found[0]
-
-
-def _frame_to_wire(value: object, files: Files) -> object:
-    """Do as for a dataset; of lists only take those that can be of nothing else than files."""
-    _check_files(value, os.PathLike)
-    return _dataset_to_wire(value, files)
-
-
-def _check_files(value: object, kind: type) -> None:
-    """Raise `TypeError` for a list that needn't be of files: it may be what the other half of a union takes."""
-    if isinstance(value, list | tuple) and not (value and all(isinstance(item, kind) for item in value)):
-        raise TypeError
 
 
 def _files_to_wire(value: object, files: Files) -> list[FileRef]:
@@ -149,9 +137,9 @@ def _any_to_wire(value: object, files: Files) -> object:
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 _TO_WIRE: dict[str, Callable[[object, Files], object]] = {
     "image": _image_to_wire,
-    "frame": _frame_to_wire,
-    "table": _frame_to_wire,
-    "dataset": _dataset_to_wire,
+    "frame": _table_to_wire,
+    "table": _table_to_wire,
+    "dataset": _table_to_wire,
     "series": _series_to_wire,
     "array": _array_to_wire,
     "file": _path_to_wire,
@@ -214,7 +202,6 @@ def _frame_from_wire(value: object, files: Files) -> object:
         return value
     if _is(value, "pyarrow", "Table"):
         return value.to_pandas()  # type: ignore[attr-defined]
-    _check_files(value, FileRef)
     return _files_from_wire(value, files)
 
 
@@ -239,7 +226,6 @@ def _table_from_wire(value: object, files: Files) -> object:
         import pyarrow as pa
 
         return pa.Table.from_pandas(value)
-    _check_files(value, FileRef)
     return _files_from_wire(value, files)
 
 
