@@ -161,23 +161,31 @@ def server_of(screen: Screen) -> psutil.Process:
     return found
 
 
-def first_page(browser: Browser, url: str) -> float:
-    """Return the seconds until a page that is opened shows tasks."""
+def opening(browser: Browser, url: str, *shown: str) -> list[float]:
+    """Return the seconds from the request of a page until it shows each of these (selectors), one after the other."""
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     page = context.new_page()
-    began = time.monotonic()
-    page.goto(f"{url}#/tasks")
-    page.get_by_text("Showing").first.wait_for()
-    took = time.monotonic() - began
+    began, taken = time.monotonic(), []
+    page.goto(url, wait_until="commit")
+    for selector in shown:
+        page.locator(selector).first.wait_for()
+        taken.append(time.monotonic() - began)
     context.close()
-    return took
+    return taken
+
+
+def first_pages(browser: Browser, url: str) -> str:
+    """Return how long a new reader waits for the figures of the overview, for its chart, and for a list of tasks."""
+    figures, chart = opening(browser, url, ".tile .value", ".bk-Figure")
+    (tasks,) = opening(browser, f"{url}#/tasks", "table[aria-label=Tasks] tbody tr")
+    return f"first page: figures {figures:.2f} s, alive {chart:.2f} s; tasks {tasks:.2f} s"
 
 
 def main() -> int:
     """Print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rate", type=float, default=2000.0, help="tasks a second (default: %(default)s)")
-    parser.add_argument("--sessions", type=int, nargs="+", default=[1, 10], help="pages (default: 1 10)")
+    parser.add_argument("--sessions", type=int, nargs="*", default=[1, 10], help="pages (default: 1 10)")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--recorded", type=int, default=0, help="tasks on record at the start (default: none)")
     parser.add_argument("--directory", type=Path, help="where the data is kept (default: nowhere)")
@@ -204,14 +212,14 @@ def main() -> int:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser: Any = play.chromium.launch(executable_path=chromium, args=arguments)
         stack.callback(browser.close)
-        print(f"first page: {first_page(browser, screen.url):.2f} s, of a server that has just started", flush=True)
-        print(f"first page: {first_page(browser, screen.url):.2f} s, the next one", flush=True)
+        print(f"{first_pages(browser, screen.url)}, of a server that has just started", flush=True)
+        print(f"{first_pages(browser, screen.url)}, the next ones", flush=True)
         producing = Producing(cluster, options.rate)
         stack.callback(producing.close)
         producing.start()
         time.sleep(5)
-        taken = ", ".join(f"{first_page(browser, screen.url):.2f}" for _ in range(OPENINGS))
-        print(f"first page: {taken} s, while tasks run", flush=True)
+        for _ in range(OPENINGS):
+            print(f"{first_pages(browser, screen.url)}, while tasks run", flush=True)
         measured = Measured(process, client)
         time.sleep(options.seconds)
         print(f"no page     : {measured}", flush=True)

@@ -27,6 +27,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 T = TypeVar("T")
 FORGETFUL = ("--unused-session-lifetime", "6000", "--check-unused-sessions", "500")
 """Options with which a session ends six seconds after its page; it has to outlive the time until that has loaded."""
+HERE = ("http://127.0.0.1:", "http://localhost:", "ws://127.0.0.1:", "ws://localhost:", "blob:", "data:")
 TIMEOUT = 15_000  # milliseconds a browser waits for a condition
 playwright.expect.set_options(timeout=TIMEOUT)
 
@@ -78,6 +79,34 @@ def ask(question: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return thread.submit(lambda: asyncio.run(question())).result(60)
 
 
+def chart_of(page) -> dict[str, Any]:
+    """Where the middle of the chart is that is seen, in pixels, and between what its axes are."""
+    return page.evaluate(
+        """() => {
+            const models = Object.values(Bokeh.index).flatMap(view => [...view.model.references()])
+            for (const plot of models.filter(model => model.type === 'Figure')) {
+                const view = Bokeh.index.find_one(plot)
+                const box = view?.canvas_view.el.getBoundingClientRect()
+                if (!box?.width) continue
+                const { left, top, width, height } = view.frame.bbox
+                return { x: box.left + left + width / 2, y: box.top + top + height / 2,
+                         across: [plot.x_range.start, plot.x_range.end], up: [plot.y_range.start, plot.y_range.end] }
+            }
+        }"""
+    )
+
+
+def await_news(page, beats: int = 4) -> None:
+    """Wait until the server has told the time that often: each second twice."""
+    before = page.evaluate(BEATS)
+    page.wait_for_function(f"({BEATS})() >= {before + beats}")
+
+
+BEATS = """() => Math.max(...Object.values(Bokeh.index).flatMap(view => [...view.model.references()])
+    .map(model => model.data?.beat ?? model.beat ?? 0))"""
+"""How often the server has told the time."""
+
+
 def answers(url: str) -> bool:
     import urllib.error
     import urllib.request
@@ -124,7 +153,7 @@ def browser() -> Iterator[object]:
 
 @pytest.fixture
 def visit(browser, request) -> Iterator[Callable[..., object]]:
-    """Open pages; at the end there was no error in their consoles, and no request that left this machine."""
+    """Open pages; at the end there was no error in their consoles, and no request or socket that left this machine."""
     contexts, wrong = [], []
 
     def open_page(url: str, *, width: int = 1400, height: int = 900, dark: bool = False, patient: bool = False):
@@ -139,14 +168,16 @@ def visit(browser, request) -> Iterator[Callable[..., object]]:
             if message.type == "error" and not patient:
                 wrong.append(f"console: {message.text}")
 
-        def asked(sent) -> None:
-            if not sent.url.startswith(("http://127.0.0.1:", "http://localhost:", "blob:", "data:", "ws://127.0.0.1:")):
+        def asked(sent) -> None:  # a request or a web socket
+            if not sent.url.startswith(HERE):
                 wrong.append(f"left this machine: {sent.url}")
 
         page.on("console", said)
         page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
         page.on("request", asked)
+        page.on("websocket", asked)
         page.goto(url)
+        page.locator("#first").wait_for(state="detached")  # it has come to life
         return page
 
     yield open_page

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import workbench as wb
-from tests.browser.conftest import ask, serve
+from tests.browser.conftest import ask, await_news, serve
 from tests.support import wait_until
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -74,11 +74,13 @@ def test_a_failed_task_is_sent_again_from_its_page(served, client, visit, tmp_pa
     handle = client.submit("text.stumble", str(tmp_path), 1, 0.0, str(stone))
     wait_until(lambda: handle.status().state.value == "failed", timeout=90, what="it has failed")
     stone.unlink()
-    page = visit(f"{served.url}#/task/{handle.id}")
+    page, other = (visit(f"{served.url}#/task/{handle.id}") for _ in range(2))
+    expect(other.locator(".board .row > .state:visible")).to_have_text(re.compile("failed"))
     press(page, page.get_by_role("button", name="Send again"))
     expect(report(page)).to_contain_text("1 task sent again")
     wait_until(lambda: handle.status().state.value == "succeeded", what="it succeeded the second time")
     expect(page.locator(".board .row > .state:visible")).to_have_text(re.compile("succeeded"))
+    expect(other.locator(".board .row > .state:visible")).to_have_text(re.compile("succeeded"))
     assert handle.status().replay == 1
 
 
@@ -131,9 +133,12 @@ def test_failures_are_grouped_and_a_group_is_sent_again_and_discarded(served, cl
     wait_until(lambda: ids <= dead(client), what="they are dead letters again")
     press(page, row.get_by_role("button", name="Discard"), sure=False)
     assert row.count() == 1
+    other = visit(f"{served.url}#/failures")
+    expect(other.locator("tr", has_text="bad.rejects")).to_be_visible()
     press(page, row.get_by_role("button", name="Discard"))
     expect(report(page)).to_contain_text("taken off the list")
     expect(row).to_have_count(0)
+    expect(other.locator("tr", has_text="bad.rejects")).to_have_count(0)
     assert not ids & dead(client)
     assert {handle.status().state.value for handle in handles} == {"failed"}
     assert "bad.rejects" not in {group.operation for group in ask(lambda: client.live.failures()).groups}
@@ -185,18 +190,39 @@ def test_a_slow_click_isnt_lost_while_the_page_is_renewed(served, client, visit,
     expect(button).to_be_visible()
     button.hover()
     page.mouse.down()
-    beats = page.evaluate(BEATS)
-    page.wait_for_function(f"({BEATS})() >= {beats + 6}")  # three seconds of news
+    await_news(page)
     page.mouse.up()
     expect(page.get_by_role("button", name="Go ahead")).to_be_visible()
     page.get_by_role("button", name="Keep as it is").click()
     button.focus()
-    beats = page.evaluate(BEATS)
-    page.wait_for_function(f"({BEATS})() >= {beats + 6}")
+    await_news(page)
     expect(button).to_be_focused()
     handle.cancel()
 
 
-BEATS = """() => Math.max(...Object.values(Bokeh.index).flatMap(view => [...view.model.references()])
-    .map(model => model.data?.beat ?? model.beat ?? 0))"""
-"""How often the server has told the time."""
+def test_a_press_that_a_menu_or_another_window_takes_does_not_freeze_the_page(served, client, visit) -> None:
+    client.submit("text.echo", "the last event").result(timeout=60)
+    page = visit(served.url)
+    ago = page.locator("dt:text-is('last event') + dd")  # another one each second
+    expect(ago).to_contain_text("ago")
+    ago.hover()
+    for end in ("contextmenu", "blur"):
+        page.mouse.down()
+        before = ago.inner_text()
+        await_news(page)
+        assert ago.inner_text() == before
+        page.evaluate(f"window.dispatchEvent(new Event('{end}'))")
+        expect(ago).not_to_have_text(before)
+        page.mouse.up()
+
+
+def test_only_the_primary_button_presses(served, client, visit) -> None:
+    client.submit("text.echo", "the last event").result(timeout=60)
+    page = visit(served.url)
+    ago = page.locator("dt:text-is('last event') + dd")
+    expect(ago).to_contain_text("ago")
+    page.evaluate("window.addEventListener('contextmenu', event => event.stopImmediatePropagation(), true)")
+    ago.hover()
+    page.mouse.down(button="right")
+    before = ago.inner_text()
+    expect(ago).not_to_have_text(before)

@@ -143,8 +143,13 @@ def test_the_page_says_that_tracker_and_broker_are_gone_and_recovers_without_a_g
             expect(page.locator(".top .chip").first).to_have_text(TITLE)
             client.submit("text.echo", 1).result(timeout=60)
             os.kill(cluster.processes()["tracker"], signal.SIGSTOP)
+            other = visit(f"{served.url}#/failures")
+            expect(other.get_by_text("One moment")).to_be_visible()
             expect(page.get_by_text("No tracker answers")).to_be_visible(timeout=30_000)
             shot(page, "no-tracker")
+            expect(other.get_by_text("It's asked again by itself")).to_be_visible(timeout=30_000)
+            expect(other.get_by_role("button", name="Ask again")).to_be_visible()
+            shot(other, "no-answer")
             handles = client.map("text.echo", range(30))
             for handle in handles:
                 handle.result(timeout=60)
@@ -152,6 +157,9 @@ def test_the_page_says_that_tracker_and_broker_are_gone_and_recovers_without_a_g
             tile = page.locator("a.tile[href='#/tasks?state=succeeded'] .value")
             expect(page.locator(".top .chip").first).to_have_text(TITLE, timeout=60_000)
             expect(tile).to_have_text("31", timeout=30_000)
+            expect(other.get_by_text("Nothing has failed")).to_be_visible(timeout=30_000)
+            expect(other.get_by_text("It's asked again by itself")).to_be_hidden()
+            other.close()
             node = cluster.processes()["node"]
             os.kill(node, signal.SIGSTOP)
             expect(page.get_by_text(re.compile(r"no answer for \d+ s"))).to_be_visible(timeout=30_000)
@@ -195,6 +203,7 @@ def test_a_client_shows_its_dashboard_in_a_cell_and_it_ends_with_the_client(clus
     assert f'src="{screen.url}"' in screen._repr_html_()
     page = visit(served.url)  # from this machine, as JupyterLab is
     page.set_content(screen._repr_html_())
+    assert page.locator("iframe").get_attribute("allow") == "clipboard-write"
     frame = page.frame_locator("iframe")
     expect(frame.locator(".top .chip").first).to_have_text(TITLE)
     pid = screen._process.pid

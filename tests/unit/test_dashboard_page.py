@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
+from tests.dashboard_facts import BEGAN, Busy
 from workbench.core.rpc import Retried
 
 pytest.importorskip("panel")
 
+from workbench.dashboard import still
 from workbench.dashboard.actions import ACTIONS
 from workbench.dashboard.model import Model
 from workbench.dashboard.page import Page
+from workbench.dashboard.views.overview import TILES
 
 MESSAGE = {"tasks": "some-task", "group": "some-group", "worker": "worker-1", "letter": "some-letter"}
 
@@ -70,3 +74,22 @@ def test_what_is_no_action_is_not_done() -> None:
     page = asyncio.run(told(feed, "__class__", read_only=False))
     assert feed.asked == []
     assert page.head.parts["toast"] == ""
+
+
+def test_the_first_sight_tells_what_is_known_and_escapes_it() -> None:
+    model, busy = Model(), Busy(rate=200)
+    for second in range(3):
+        now = BEGAN + timedelta(seconds=second)
+        model.take(busy.next(now, second == 0), busy.queues(now), address="<here>")
+    seen = still.page(model.picture)
+    for state, count in model.picture.states.items():
+        if state in TILES:
+            assert f"{count:,}</span></a>" in seen.partition(f"href='#/tasks?state={state}'")[2].partition("<a ")[0]
+    assert "&lt;here&gt;" in seen
+    assert "<here>" not in seen
+    assert "loading" in seen
+
+
+def test_the_first_sight_of_a_server_that_knows_nothing_yet_has_no_figures() -> None:
+    seen = still.page(Model().picture)
+    assert seen.count("<span class='value'>–</span>") == len(TILES)

@@ -43,7 +43,7 @@ _NO_PROXY = "It is reached by way of <code>jupyter-server-proxy</code>, which ha
 _ELSEWHERE = """Where the kernel is on another machine than this browser, JupyterLab's server can pass it on:
 <code>client.dashboard(proxy="/")</code>, with the server's base path."""
 # The picture can't be loaded, so that its script runs: those in <script> don't where HTML is put into a page.
-_FRAME = """<div data-workbench="{name}"><iframe title="workbench dashboard" src="{url}"
+_FRAME = """<div data-workbench="{name}"><iframe title="workbench dashboard" allow="clipboard-write" src="{url}"
  style="width:100%;height:{height}px;border:1px solid rgba(128,128,128,.4);border-radius:8px"></iframe>
 <p hidden>The dashboard doesn't answer at <code>{url}</code>. Where its client or kernel has ended, run the cell again.
 {remedy}</p>

@@ -1,18 +1,59 @@
-"""What can be done from the dashboard: each action is the client's own, and reports in a sentence."""
+"""What can be done from the dashboard: each action is the client's own, and reports in a sentence.
+
+An action that has begun goes on to its end, also where the page has gone that it was asked for on.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
 from workbench.client.client import Client
+from workbench.core.errors import WorkbenchError
 from workbench.core.rpc import Retried
 from workbench.dashboard.look import plural
+
+logger = logging.getLogger(__name__)
 
 REASON = "from the dashboard"
 CANCEL_TIMEOUT = 15.0
 
 Action = Callable[[Client, Mapping[str, str]], Awaitable[str]]
+
+_UNDER_WAY: set[asyncio.Task[Report]] = set()
+
+
+class Report(NamedTuple):
+    """What an action came to."""
+
+    sentence: str
+    bad: bool = False
+
+
+def begin(client: Client, act: str, data: Mapping[str, str]) -> asyncio.Task[Report]:
+    """Begin an action, and return what runs it; who waits for it shields it."""
+    task = asyncio.get_running_loop().create_task(_report(client, act, data))
+    _UNDER_WAY.add(task)  # a loop holds its tasks weakly
+    task.add_done_callback(_UNDER_WAY.discard)
+    return task
+
+
+def explain(error: Exception) -> Report:
+    """Return what is reported where something failed; what nobody foresaw is logged with its traceback, too."""
+    if not isinstance(error, WorkbenchError):
+        logger.error("the dashboard met an error that it doesn't know", exc_info=error)
+    return Report(f"{type(error).__name__}: {error}", bad=True)
+
+
+async def _report(client: Client, act: str, data: Mapping[str, str]) -> Report:
+    try:
+        return Report(await ACTIONS[act](client, data))
+    except Exception as error:
+        logger.warning("the action %s failed: %s", act, error)  # there may be no page left to say so
+        return explain(error)
 
 
 async def cancel(client: Client, data: Mapping[str, str]) -> str:
@@ -77,5 +118,17 @@ def _retried(told: Retried) -> str:
     return f"{sent}, {len(told.refused):,} refused: {why}."
 
 
-_ALL = (cancel, retry, retry_group, discard_group, drain, replay, replay_all, purge, purge_all)
+_ALL: dict[Action, str] = {
+    cancel: "Cancelling",
+    retry: "Sending again",
+    retry_group: "Sending the group again",
+    discard_group: "Discarding the group",
+    drain: "Draining",
+    replay: "Sending the dead letter again",
+    replay_all: "Sending all dead letters again",
+    purge: "Discarding the dead letter",
+    purge_all: "Discarding all dead letters",
+}
 ACTIONS: dict[str, Action] = {action.__name__: action for action in _ALL}
+DOING: dict[str, str] = {action.__name__: words for action, words in _ALL.items()}
+"""What is said of each while it is under way."""

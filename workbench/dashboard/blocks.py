@@ -56,6 +56,15 @@ class Lane:
     place: int  # among its worker's: the slot that it was made for
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where blocks are drawn at one moment: it stays as it is while more of them come."""
+
+    lanes: tuple[tuple[str, int], ...] = ()  # the worker and the slot of each
+    rows: tuple[int, ...] = ()  # of each lane, from the top
+    serial: int = 0  # of the last block
+
+
 class Blocks:
     """The latest blocks, and which lanes there are.
 
@@ -81,7 +90,7 @@ class Blocks:
     @property
     def rows(self) -> tuple[int, ...]:
         """The row of each lane, from the top: in the order of workers, then of their slots."""
-        lanes = list(self.lanes)
+        lanes = self.lanes
         order = sorted(range(len(lanes)), key=lambda number: (_natural(lanes[number].worker), lanes[number].place))
         return tuple(sorted(range(len(order)), key=order.__getitem__))
 
@@ -96,10 +105,15 @@ class Blocks:
         """Return what runs now, as blocks that end now."""
         return tuple(self._running(each, each.slot, now) for each in running if each.slot is not None)
 
-    def since(self, serial: int) -> list[Block]:
-        """Return the blocks after `serial`, as far as they are remembered, the oldest first."""
-        new = min(self.serial - serial, len(self._blocks))
-        return list(self._blocks)[-new:] if new > 0 else []
+    def layout(self) -> Layout:
+        """Return where they are drawn now; asked by who adds them."""
+        return Layout(tuple((lane.worker, lane.slot) for lane in self.lanes), self.rows, self.serial)
+
+    def since(self, serial: int, until: int | None = None) -> list[Block]:
+        """Return the blocks after `serial`, up to `until`, as far as they are remembered, the oldest first."""
+        blocks = list(self._blocks)
+        before = blocks[0].serial if blocks else 0
+        return blocks[max(0, serial + 1 - before) : None if until is None else max(0, until + 1 - before)]
 
     def within(self, since: float) -> list[Block]:
         """Return the blocks that have ended since a time (seconds since 1970), as far as they are remembered."""

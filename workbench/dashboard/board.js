@@ -33,6 +33,40 @@ function sendNothingBack(document) {
   news.add = () => news
 }
 
+// What was seen before there were boards goes when they take its place: the head first, then the view.
+function dropStill(leads) {
+  const first = document.getElementById("first")
+  if (!first) return
+  const head = first.querySelector("#first-head")
+  if (!leads) first.remove()
+  else if (head) { // the view stays where it is
+    first.style.paddingTop = `${head.offsetHeight}px`
+    head.remove()
+  }
+}
+
+// Copy a text; false where that isn't possible. A page that came by plain HTTP from another host has no clipboard.
+async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text)
+    return true
+  } catch {
+    const area = document.createElement("textarea")
+    area.value = text
+    area.style.position = "fixed"
+    document.body.append(area)
+    area.select()
+    try {
+      return document.execCommand("copy")
+    } catch {
+      return false
+    } finally {
+      area.remove()
+      button.focus({ preventScroll: true })
+    }
+  }
+}
+
 export function render({ model, view }) {
   const box = document.createElement("div")
   box.className = "board"
@@ -57,17 +91,17 @@ export function render({ model, view }) {
   fill()
   model.on("parts", fill)
 
-  const press = () => { pressed = true }
+  const gone = new AbortController()
+  model.on("remove", () => gone.abort())
+  const { signal } = gone
   const release = () => {
     if (pressed) setTimeout(() => { pressed = false; fill() }) // after the click that follows
   }
-  box.addEventListener("pointerdown", press)
-  window.addEventListener("pointerup", release)
-  window.addEventListener("pointercancel", release)
-  model.on("remove", () => {
-    window.removeEventListener("pointerup", release)
-    window.removeEventListener("pointercancel", release)
-  })
+  box.addEventListener("pointerdown", event => { pressed ||= event.button === 0 })
+  // A menu, or another window, takes the rest of a press for itself.
+  const ends = ["pointerup", "pointercancel", "contextmenu", "blur"]
+  for (const end of ends) window.addEventListener(end, release, { signal })
+  document.addEventListener("visibilitychange", release, { signal })
 
   const tell = message => model.send_msg(message)
 
@@ -99,11 +133,13 @@ export function render({ model, view }) {
       event.preventDefault()
       const { act, confirm, ...rest } = button.dataset
       if (act === "copy" || act === "link") {
-        navigator.clipboard?.writeText(act === "link" ? location.href : rest.text).then(() => flash(button, "Copied"), () => flash(button, "Copy failed"))
+        const text = act === "link" ? location.href : rest.text
+        copy(text, button).then(done => flash(button, done ? "Copied" : "Copy failed"))
       } else if (act === "theme") {
-        const dark = document.documentElement.dataset.theme !== "dark"
-        localStorage.setItem("workbench-theme", dark ? "dark" : "light")
-        wear(dark)
+        const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark"
+        document.documentElement.dataset.theme = theme
+        tell({ theme })
+        try { localStorage.setItem("workbench-theme", theme) } catch {} // a frame may have no storage
       } else if (confirm) {
         ask(confirm, () => tell({ act, ...rest }))
       } else {
@@ -120,9 +156,10 @@ export function render({ model, view }) {
   })
 
   const flash = (button, text) => {
-    const before = button.textContent
+    button.usual ??= button.textContent // it may still tell of the click before
     button.textContent = text
-    setTimeout(() => { button.textContent = before }, 1200)
+    clearTimeout(button.telling)
+    button.telling = setTimeout(() => { button.textContent = button.usual; delete button.usual }, 1200)
   }
 
   let typing = null
@@ -146,22 +183,18 @@ export function render({ model, view }) {
     send(event.target)
   })
 
-  const wear = dark => {
-    document.documentElement.dataset.theme = dark ? "dark" : "light"
-    tell({ theme: dark ? "dark" : "light" })
-  }
   const route = () => {
     scrollTo(0, 0)
-    tell({ route: decodeURIComponent(location.hash.replace(/^#\/?/, "")) })
+    tell({ route: location.hash.replace(/^#\/?/, "") }) // as it is: the server decodes its parts
   }
+  dropStill(model.leads)
   tell({ ready: true })
   let heard = true
   if (model.leads) { // the one board that stands for the page: it follows the address and wears the theme
     sendNothingBack(view.model.document)
-    const chosen = localStorage.getItem("workbench-theme")
-    wear(chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches)
-    if (location.hash) route()
-    window.addEventListener("hashchange", route)
+    tell({ theme: document.documentElement.dataset.theme ?? "light" }) // the page's own script has chosen it
+    route()
+    window.addEventListener("hashchange", route, { signal })
     // The server tells the time every second. Where nothing comes any more, say so: the page can't be trusted then.
     let beat = Date.now()
     model.on("beat", () => { beat = Date.now() })
@@ -172,7 +205,7 @@ export function render({ model, view }) {
         box.classList.toggle("cut", !heard)
       }
     }, 1000)
-    model.on("remove", () => { clearInterval(watch); window.removeEventListener("hashchange", route) })
+    signal.addEventListener("abort", () => clearInterval(watch))
   }
   return box
 }

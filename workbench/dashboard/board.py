@@ -14,6 +14,7 @@ from panel.custom import JSComponent
 
 HERE = Path(__file__).parent
 PAGE_CSS = (HERE / "page.css").read_text()
+BOARD_CSS = (HERE / "board.css").read_text()
 TEMPLATE = Template((HERE / "page.html").read_text())
 """The page without what Panel has every page load, and this one doesn't use: Tabulator, and drawing by WebGL."""
 
@@ -35,7 +36,7 @@ class Board(JSComponent):
     beat = param.Integer(default=0, doc="Goes up while the server is there.")
 
     _esm = (HERE / "board.js").read_text()
-    _stylesheets: ClassVar[list[str]] = [(HERE / "board.css").read_text()]
+    _stylesheets: ClassVar[list[str]] = [BOARD_CSS]
 
     def __init__(self, *, on: Callable[[dict[str, Any]], None] | None = None, **params: Any) -> None:
         self._on = on

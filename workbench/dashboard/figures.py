@@ -4,13 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
-from bokeh.models import DatetimeTickFormatter, PanTool, ResetTool, WheelZoomTool
+from bokeh.models import DatetimeTickFormatter, PanTool, Range1d, WheelZoomTool
 from bokeh.plotting import figure
 
 _THEMES = {
     False: {"ink": "#1b2430", "faint": "#5a6675", "line": "#e4e8ec", "card": "#ffffff"},
     True: {"ink": "#e6ebf1", "faint": "#9aa7b5", "line": "#2d3744", "card": "#1a212b"},
 }
+
+
+class Window:
+    """The stretch of time that charts show: it follows the time until it's held, or a reader pans or zooms."""
+
+    def __init__(self) -> None:
+        self.range = Range1d(start=0, end=1)
+        self._put: tuple[Any, Any] | None = (0, 1)  # where it was put last, as long as it follows
+
+    @property
+    def held(self) -> bool:
+        """Whether it stays where it is."""
+        return self._put != (self.range.start, self.range.end)
+
+    def follow(self, end: float, length: float) -> bool:
+        """Show up to `end` (seconds since 1970), and return True; unless it's held."""
+        if self.held:
+            return False
+        self._put = (1000 * (end - length), 1000 * end)
+        self.range.update(start=self._put[0], end=self._put[1])
+        return True
+
+    def hold(self) -> None:
+        """Let it stay where it is."""
+        self._put = None
+
+    def release(self) -> None:
+        """Let it follow the time again."""
+        self._put = (self.range.start, self.range.end)
 
 
 def clock() -> DatetimeTickFormatter:
@@ -45,8 +74,9 @@ def chart(height: int, label: str, **options: Any) -> figure:
         min_border_right=12,
         **options,
     )
-    pan, zoom = PanTool(dimensions="width"), WheelZoomTool(dimensions="width", zoom_on_axis=True)
-    plot.add_tools(pan, zoom, ResetTool())
+    # With a key, as a page is scrolled over its charts.
+    pan, zoom = PanTool(dimensions="width"), WheelZoomTool(dimensions="width", modifiers="ctrl")
+    plot.add_tools(pan, zoom)
     plot.toolbar.active_drag = pan
     plot.xaxis.formatter = clock()
     plot.yaxis.axis_label = label

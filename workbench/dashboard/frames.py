@@ -16,6 +16,12 @@ _CARD = """
 @media (max-width: 620px) { :host { border-radius: 10px; padding: 12px 6px 4px; } }
 """
 
+INSET = """
+:host { width: 100%; max-width: 1680px; margin: 0 auto; padding: 16px 20px 32px; gap: 12px; box-sizing: border-box; }
+@media (max-width: 620px) { :host { padding: 10px 12px 24px; } }
+"""
+"""What the page keeps free around a view."""
+
 
 def framed(*parts: Board | figure) -> pn.Column:
     """Return a card with boards and charts below each other."""

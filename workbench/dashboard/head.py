@@ -39,12 +39,20 @@ def refusal(user: str) -> Html:
     )
 
 
-def toast(sentence: str, *, bad: bool) -> Html:
-    """Return the report on an action."""
-    look = "toast bad" if bad else "toast"
-    kind = "bad" if bad else "good"
+def toast(sentence: str, kind: str) -> Html:
+    """Return the report on an action: good, bad, or still `running`."""
+    look = "toast bad" if kind == "bad" else "toast"
     return Html(
         f"<div class='{look}'>{sign(kind)}<span class='grow'>{esc(sentence)}</span>{button('dismiss', 'Close')}</div>"
+    )
+
+
+def loading(picture: Picture) -> str:
+    """Return what a page says of itself that isn't alive yet."""
+    late = "This page hasn't come to life: what it shows is of its beginning. Load it again."
+    return (
+        f"<span class='chip'>{sign('scheduled')}loading</span>"
+        f"<span class='faint hide-narrow'>{esc(picture.address)}</span><span class='late'>{late}</span>"
     )
 
 
@@ -56,7 +64,7 @@ def where(picture: Picture, silence: float, *, read_only: bool) -> str:
     told = [f"<span class='chip'>{sign(kind)}{esc(word)}</span>"]
     told.append(f"<span class='faint hide-narrow'>{esc(picture.address)}</span>")
     if picture.known:
-        told.append(f"<span class='faint'>last event {ago(picture.last_event_at, picture.at)}</span>")
+        told.append(f"<span class='faint'>last event {ago(picture.last_event_at, picture.now)}</span>")
     if read_only:
         told.append("<span class='chip'>read-only</span>")
     return "".join(told)
@@ -64,7 +72,7 @@ def where(picture: Picture, silence: float, *, read_only: bool) -> str:
 
 def views(picture: Picture, titles: list[tuple[str, str]], current: str) -> str:
     """Return the links to the views, with counts where there is something to look at."""
-    counts = {"failures": picture.states.get("failed", 0), "dead": picture.dead, "workers": _online(picture)}
+    counts = {"failures": picture.failures, "dead": picture.dead, "workers": _online(picture)}
     links = []
     for name, title in titles:
         here = " aria-current='page'" if name == current else ""

@@ -118,13 +118,13 @@ def when(at: datetime | None) -> Html:
 
 
 def link(href: str, text: object) -> Html:
-    """Return a link within the page, such as to `task/…`."""
-    return Html(f"<a href='#/{quote(href, safe='/?=&')}'>{cell(text)}</a>")
+    """Return a link within the page, such as to `tasks?state=failed`: an address in which what has to be is quoted."""
+    return Html(f"<a href='#/{esc(href, quote=True)}'>{cell(text)}</a>")
 
 
 def task_link(task_id: str, text: object = "") -> Html:
     """Return a link to a task."""
-    return link(f"task/{task_id}", text or Html(f"<code>{esc(task_id)}</code>"))
+    return link(f"task/{quote(task_id, safe='')}", text or Html(f"<code>{esc(task_id)}</code>"))
 
 
 def clip(text: str, limit: int = 160) -> Html:
@@ -143,6 +143,13 @@ def button(act: str, label: str, *, look: str = "", confirm: str = "", disabled:
     asked = f" data-confirm='{esc(confirm, quote=True)}'" if confirm else ""
     off = " disabled" if disabled else ""
     return Html(f"<button type='button' class='{look}' data-act='{act}'{given}{asked}{off}>{esc(label)}</button>")
+
+
+def follow(held: bool, *, hold: bool = False) -> Html:
+    """Return the button by which charts follow the time again; while they do, the one to `hold` them, if any."""
+    if held:
+        return button("follow", "Follow the time", look="main")
+    return button("follow", "Hold still") if hold else Html("")
 
 
 def table(
@@ -196,6 +203,13 @@ def facts(rows: Iterable[tuple[str, object]]) -> Html:
 def empty(title: str, hint: str) -> Html:
     """Return what stands where there is nothing to show."""
     return Html(f"<div class='empty'><b>{esc(title)}</b>{esc(hint)}</div>")
+
+
+def unanswered(error: Exception) -> Html:
+    """Return what is said where a question failed: why, and what happens next."""
+    why = f"<b>{esc(type(error).__name__)}</b>{esc(str(error).rstrip('.'))}. It's asked again by itself."
+    again = button("refresh", "Ask again")
+    return Html(f"<section class='card empty'>{sign('bad')}{why}<p class='row middle'>{again}</p></section>")
 
 
 def card(title: str, body: object, tell: object = "") -> Html:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from urllib.parse import quote, unquote
 
 import panel as pn
 
 from workbench.client.client import Client
-from workbench.core.errors import WorkbenchError
 from workbench.core.settings import DASHBOARD_READ_ONLY, users_of
-from workbench.dashboard import actions, head
+from workbench.dashboard import actions, head, still
 from workbench.dashboard.board import PAGE_CSS, TEMPLATE, Board
 from workbench.dashboard.feed import Feed
+from workbench.dashboard.frames import INSET
 from workbench.dashboard.look import Html
 from workbench.dashboard.views import TITLES, VIEWS
 from workbench.dashboard.views.base import View
@@ -39,11 +41,12 @@ class Page:
     read_only
         Whether everything that changes something is left out.
     route
-        Where it starts: a view's name, or `task/<id>`.
+        Where its address leads that names nothing behind a `#`: a view's name, or `task/<id>`, as an address has it.
     """
 
     def __init__(self, feed: Feed, *, read_only: bool, route: str = "") -> None:
         self.feed = feed
+        self._start = route
         self.read_only = read_only
         self.dark = False
         self._views: dict[str, View] = {}
@@ -53,9 +56,9 @@ class Page:
         self._under_way: set[asyncio.Task[None]] = set()
         self._document = pn.state.curdoc
         self.head = Board(frame=head.FRAME, on=self.on, leads=True)
-        self._content = pn.Column(sizing_mode="stretch_width", margin=0, stylesheets=[_INSET])
+        self._content = pn.Column(sizing_mode="stretch_width", margin=0, stylesheets=[INSET])
         self.layout = pn.Column(self.head, self._content, sizing_mode="stretch_width", margin=0, styles={"gap": "0"})
-        self._go(route)
+        self.tick()  # the view comes with the route that the browser tells: the server isn't sent what is behind a `#`
 
     @classmethod
     def open(cls) -> pn.Column:
@@ -70,17 +73,19 @@ class Page:
         if admitted is not None and user not in admitted:
             return pn.Column(Board(frame=head.refusal(user)), sizing_mode="stretch_width", margin=0)
         task_id = (pn.state.session_args.get("task") or [b""])[0].decode(errors="replace")
-        page = cls(
-            Feed.of_this_process(),
-            read_only=bool(os.environ.get(DASHBOARD_READ_ONLY)),
-            route=f"task/{task_id}" if task_id else "",
-        )
+        feed, start = Feed.of_this_process(), f"task/{quote(task_id, safe='')}" if task_id else ""
+        page = cls(feed, read_only=bool(os.environ.get(DASHBOARD_READ_ONLY)), route=start)
+        if pn.state.curdoc is not None and not start:
+            pn.state.curdoc.template_variables["first"] = still.page(feed.picture)
         pn.state.add_periodic_callback(page.tick, TICK)
         pn.state.on_session_destroyed(page.close)
         return page.layout
 
     def close(self, session_context: object) -> None:
-        """Let go of everything, as its session ends: nothing of a session is left when its reader has gone."""
+        """Let go of everything, as its session ends: nothing of a session is left when its reader has gone.
+
+        Its questions end with it. Actions that it only waits for go on.
+        """
         for task in self._under_way:
             task.cancel()
         self._under_way.clear()
@@ -108,8 +113,8 @@ class Page:
             self._current.show(picture)
 
     def _go(self, route: str) -> None:
-        name, _, rest = route.partition("/")
-        name, _, query = name.partition("?")
+        path, _, query = route.partition("?")  # decoded here, once: a browser may have decoded none of it
+        name, _, rest = path.partition("/")
         kind = VIEWS.get(name) or VIEWS["overview"]
         view, new = self._views.get(kind.name), False
         if view is None:
@@ -119,7 +124,7 @@ class Page:
         for other in self._views.values():
             other.panel.visible = other is view
         self._current, self._seen = view, -1
-        view.open(query or rest)
+        view.open(query or unquote(rest))
         self.tick()
         if new:  # with all it shows: what is changed right after could reach the browser before it does
             self._content.append(view.panel)
@@ -130,7 +135,7 @@ class Page:
         """Do what a reader asked for: go somewhere, wear a theme, act."""
         match message:
             case {"route": str(route)}:
-                self._go(route)
+                self._go(route or self._start)
             case {"theme": str(theme)}:
                 self.dark = theme == "dark"
                 for view in self._views.values():
@@ -141,15 +146,20 @@ class Page:
             case {"act": str(act)} if act in actions.ACTIONS and self.read_only:
                 self.say("This dashboard is read-only: nothing was done.", bad=True)
             case {"act": str(act), **data} if act in actions.ACTIONS:
-                self.run(lambda client: actions.ACTIONS[act](client, data), self._done)
+                self._act(act, data)
+
+    def _act(self, act: str, data: dict[str, Any]) -> None:
+        self._toast = (math.inf, head.toast(f"{actions.DOING[act]} …", "running"))
+        self.tick()
+        self.run(lambda client: asyncio.shield(actions.begin(client, act, data)), self._done)
 
     def run(
         self,
         work: Callable[[Client], Awaitable[T]],
         then: Callable[[T], None],
-        failed: Callable[[WorkbenchError], None] | None = None,
+        failed: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Run a question or an action beside the session, then tell what came of it: `then`, or why it failed."""
+        """Run a question beside the session, then tell what came of it: `then`, or why it failed."""
         task = asyncio.get_running_loop().create_task(self._run(work, then, failed))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -158,30 +168,23 @@ class Page:
         self,
         work: Callable[[Client], Awaitable[T]],
         then: Callable[[T], None],
-        failed: Callable[[WorkbenchError], None] | None,
+        failed: Callable[[Exception], None] | None,
     ) -> None:
         try:
             told: Callable[[], None] = functools.partial(then, await work(self.feed.client))
-        except WorkbenchError as error:
-            told = functools.partial(failed or self._failed, error)
+        except Exception as error:
+            report = actions.explain(error)
+            told = functools.partial(failed, error) if failed else functools.partial(self._done, report)
         if self._document is not None:
             self._document.add_next_tick_callback(told)
 
-    def _done(self, sentence: str) -> None:
-        self.say(sentence)
+    def _done(self, report: actions.Report) -> None:
+        self.say(report.sentence, bad=report.bad)
         if self._current is not None:
             self._current.acted()
 
-    def _failed(self, error: WorkbenchError) -> None:
-        self.say(f"{type(error).__name__}: {error}", bad=True)
-
     def say(self, sentence: str, *, bad: bool = False) -> None:
         """Report at the top of the page, for a while."""
-        self._toast = (self.feed.now() + (3 * TOAST if bad else TOAST), head.toast(sentence, bad=bad))
+        until = self.feed.now() + (3 * TOAST if bad else TOAST)
+        self._toast = (until, head.toast(sentence, "bad" if bad else "good"))
         self.tick()
-
-
-_INSET = """
-:host { width: 100%; max-width: 1680px; margin: 0 auto; padding: 16px 20px 32px; gap: 12px; box-sizing: border-box; }
-@media (max-width: 620px) { :host { padding: 10px 12px 24px; } }
-"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from workbench.notebook.reprs import preview_of
 
 if TYPE_CHECKING:
     from workbench.client.client import Client
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT = 5.0
 MOST = 4_000_000
@@ -31,13 +34,19 @@ async def of(client: Client, detail: Detail) -> Html:
     if not is_small(record.summary):
         return _text(detail)
     try:
-        # In a thread, as it may have to be fetched from the store, and takes a while to decode.
-        value = await asyncio.to_thread(client.get(record.task_id).result, TIMEOUT)
+        # In a thread, as it may have to be fetched from the store, and takes a while to decode and to draw.
+        return Html(await asyncio.to_thread(_look, client, record.task_id)) or _text(detail)
     except ResultExpired:
         return empty("The result is no longer kept", "Its retention time is over; the record stays.")
-    except (WorkbenchError, OSError):
-        return _text(detail)
-    return Html(preview_of(value)) or _text(detail)
+    except Exception as error:
+        if not isinstance(error, (WorkbenchError, OSError)):
+            logger.exception("the result of task %s could not be drawn", record.task_id)
+        why = f"It can't be shown: {type(error).__name__}: {error}"
+        return Html(f"<p class='faint'>{esc(why)}</p>{_text(detail)}")
+
+
+def _look(client: Client, task_id: str) -> str:
+    return preview_of(client.get(task_id).result(TIMEOUT))
 
 
 def is_small(summary: str) -> bool:

@@ -34,6 +34,7 @@ class Lines:
     ended: list[float]
     waiting: list[float]
     running: list[float]
+    number: int = 0  # of the tasks that ended, in all of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,18 @@ def second_of(at: int, buckets: Iterable[Bucket]) -> Second:
 def lines(known: Iterable[Second], start: float, end: float, points: int) -> Lines:
     """Return the lines between two times (seconds since 1970), of at most so many points.
 
-    Each point is a stretch of equal length: the mean of its rates, and the quantiles of all it holds. The last stretch
-    is left out, as it isn't over.
+    Each point is a stretch of equal length: the mean of its rates, and the quantiles of all it holds. A stretch that
+    began earlier is left out, as only a part of it is known, and so is the last one, as it isn't over.
     """
     step = max(1, math.ceil((end - start) / points))
-    first = math.floor(start / step) * step
+    first = math.ceil(start / step) * step
     number = max(0, math.floor((end - first) / step))
     submitted, ended = [0.0] * number, [0.0] * number
     waiting: list[list[Histogram]] = [[] for _ in range(number)]
     running: list[list[Histogram]] = [[] for _ in range(number)]
+    in_all = 0
     for second in known:
+        in_all += second.ended if start <= second.at < end else 0
         place = (second.at - first) // step
         if 0 <= place < number:
             submitted[place] += second.submitted / step
@@ -85,6 +88,7 @@ def lines(known: Iterable[Second], start: float, end: float, points: int) -> Lin
         ended=ended,
         waiting=[_p95(each) for each in waiting],
         running=[_p95(each) for each in running],
+        number=in_all,
     )
 
 

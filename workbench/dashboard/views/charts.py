@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import panel as pn
-from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Range1d
+from bokeh.models import ColumnDataSource, DataRange1d, HoverTool
 from bokeh.plotting import figure
 
 from workbench.dashboard import figures, series
 from workbench.dashboard.board import Board
 from workbench.dashboard.frames import framed, stacked
-from workbench.dashboard.look import Html, count, empty, esc, plural, rate, seconds, table
+from workbench.dashboard.look import Html, count, empty, esc, follow, plural, rate, seconds, table
 from workbench.dashboard.series import Lines
 from workbench.dashboard.styles import COLOURS, Style
 from workbench.dashboard.views.base import View
@@ -43,9 +43,9 @@ class Charts(View):
     def __init__(self, page: Page) -> None:
         super().__init__(page)
         self._span = SPANS[0][1]
-        self._range = Range1d(start=0, end=1)
+        self.window = figures.Window()
         self._sources: dict[str, ColumnDataSource] = {}
-        self.top = self.board(_TOP, spans=_spans(self._span), table="")
+        self.top = self.board(_TOP, spans=_spans(self._span), table="", follow="")
         self.plots: dict[str, figure] = {}
         self.told: dict[str, Board] = {}
         self._charts = stacked()
@@ -64,6 +64,10 @@ class Charts(View):
             case {"act": "span", "seconds": str(length)} if length in {str(each) for _, each in SPANS}:
                 self._span = int(length)
                 self.top.write(spans=_spans(self._span))
+                self.window.release()
+                self.show(self.page.feed.picture)
+            case {"act": "follow"}:
+                self.window.release()
                 self.show(self.page.feed.picture)
             case _:
                 super().on(message)
@@ -81,17 +85,18 @@ class Charts(View):
             board.write(told=_tell(kind, drawn))
         if not all(board.there for board in self.told.values()):
             return
-        end = int(picture.at.timestamp()) * 1000
-        self._range.update(start=end - self._span * 1000, end=end)
-        for family, lines in drawn.items():
-            data: Any = {"at": np.array(lines.at) * 1000}
-            self._sources[family].data = data | {kind: np.array(getattr(lines, kind)) for kind in _KINDS}
+        if self.window.follow(int(picture.at.timestamp()), self._span):
+            for family, lines in drawn.items():
+                data: Any = {"at": np.array(lines.at) * 1000}
+                self._sources[family].data = data | {kind: np.array(getattr(lines, kind)) for kind in _KINDS}
+        self.top.write(follow=follow(self.window.held))
 
     def _build(self, families: tuple[str, ...]) -> None:
         """Make the charts anew, as there is another family: as a whole, which a browser takes better than in parts."""
+        self.window.release()
         self._sources = {family: ColumnDataSource(data={name: [] for name in ("at", *_KINDS)}) for family in families}
         for kind, title, label in _CHARTS:
-            plot = self.plots[kind] = figures.chart(210, label, x_range=self._range, y_range=DataRange1d(start=0))
+            plot = self.plots[kind] = figures.chart(210, label, x_range=self.window.range, y_range=DataRange1d(start=0))
             for number, family in enumerate(families):
                 self._draw(plot, kind, number, family)
             figures.dress(plot, dark=self.page.dark)
@@ -119,7 +124,8 @@ class Charts(View):
 
 
 _TOP = """<section class='card'><div class='head'><h2>By family</h2><span class='tell grow'>the last minute</span>
-<span class='row' data-part='spans'></span></div><div data-part='table'></div></section>"""
+<span data-part='follow'></span><span class='row' data-part='spans'></span></div>
+<div data-part='table'></div></section>"""
 
 
 def _spans(chosen: int) -> str:
@@ -156,8 +162,7 @@ def _tell(kind: str, told: dict[str, Lines]) -> str:
         values = [value for value in getattr(drawn, kind) if value == value]  # without NaN
         most = max(values, default=0.0)
         if kind == "ended":
-            step = drawn.at[1] - drawn.at[0] if len(drawn.at) > 1 else 1.0
-            parts.append(f"{family}: {plural(round(sum(values) * step), 'task')}, at most {rate(most)}")
+            parts.append(f"{family}: {plural(drawn.number, 'task')}, at most {rate(most)}")
         else:
             parts.append(f"{family}: at most {seconds(most)}" if values else f"{family}: none")
     return esc("; ".join(parts))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from workbench.broker.letters import Letter
 from workbench.dashboard.look import Html, button, clip, empty, plural, table, task_link, when
-from workbench.dashboard.views.base import BoardView
+from workbench.dashboard.views.base import TROUBLE, AskingView
 
 if TYPE_CHECKING:
+    from workbench.client.client import Client
     from workbench.dashboard.model import Picture
     from workbench.dashboard.page import Page
 
@@ -16,44 +18,49 @@ MOST = 200
 COLUMNS = ("task", "operation", "died of", "reason", "when", "worker", "attempts", "")
 
 
-class Dead(BoardView):
+class Dead(AskingView[list[Letter]]):
     """The oldest dead letters. Looking goes through the broker's queue, so it's done when asked for only."""
 
     name = "dead"
     title = "Dead letters"
     frame = (
-        "<section class='card'><div class='head'><h2>Dead letters</h2><span class='tell grow' data-part='told'>"
-        "</span><span class='row' data-part='all'></span></div><div data-part='body'></div></section>"
+        f"<div class='stack'>{TROUBLE}<section class='card'><div class='head'><h2>Dead letters</h2>"
+        "<span class='tell grow' data-part='told'></span><span class='row' data-part='all'></span></div>"
+        "<div data-part='body'></div></section></div>"
     )
+    answers = ("told", "all", "body")
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
-        self._known = page.feed.picture.dead
+        self._queues, self._count = page.feed.picture.queues, page.feed.picture.dead
+        self._seen: int | None = None  # how many there were at the last look
 
-    def show(self, picture: Picture) -> None:
-        if picture.dead != self._known:
-            self._known = picture.dead
-            self.ask()
+    def due(self, picture: Picture) -> bool:
+        """Whether their number is another one, twice in a row: while anybody looks, the broker counts fewer."""
+        if picture.queues is self._queues:
+            return False
+        settled = picture.dead == self._count
+        self._queues, self._count = picture.queues, picture.dead
+        if not settled:
+            return False
+        if self._seen is None:
+            self._seen = picture.dead
+        return picture.dead != self._seen
 
-    def on(self, message: dict[str, Any]) -> None:
-        if message.get("act") == "refresh":
-            self.ask()
-        else:
-            super().on(message)
+    def question(self) -> Callable[[Client], Awaitable[list[Letter]]]:
+        return lambda client: client.dead_letters(MOST)
 
-    def ask(self) -> None:
-        self.page.run(lambda client: client.dead_letters(MOST), self._found)
-
-    def _found(self, letters: list[Letter]) -> None:
+    def found(self, told: list[Letter]) -> None:
+        self._seen = len(told) if len(told) < MOST else None
         refresh = button("refresh", "Refresh", look="plain")
-        if not letters:
+        if not told:
             words = "What can't be delivered, done or recorded comes here, and can be sent again."
             self._board.write(told="", all=refresh, body=empty("No dead letters", words))
             return
-        told = plural(len(letters), "letter")
-        if len(letters) == MOST:
-            told = f"Showing the oldest {told} of {max(self._known, MOST):,}."
-        self._board.write(told=told, all=refresh + self._for_all(), body=self._table(letters))
+        said = plural(len(told), "letter")
+        if len(told) == MOST:
+            said = f"Showing the oldest {said} of {max(self.page.feed.picture.dead, MOST):,}."
+        self._board.write(told=said, all=refresh + self._for_all(), body=self._table(told))
 
     def _for_all(self) -> Html:
         everything = "all dead letters"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import panel as pn
-from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Range1d
+from bokeh.models import ColumnDataSource, DataRange1d, HoverTool
 
 from workbench.dashboard import figures
 from workbench.dashboard.frames import framed, stacked
-from workbench.dashboard.look import Html, ago, card, count, facts, link, meter, plural, rate, seconds, state
+from workbench.dashboard.look import Html, ago, card, count, facts, follow, link, meter, plural, rate, seconds, state
 from workbench.dashboard.model import RATES
 from workbench.dashboard.series import Quantiles
 from workbench.dashboard.styles import COLOURS
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from workbench.dashboard.model import Picture
     from workbench.dashboard.page import Page
 
+CHART = "Tasks in and out"
 TILES = ("queued", "running", "retrying", "succeeded", "failed", "cancelled")
 SHOWN = 300  # seconds of the small chart
+HEIGHT = 190  # pixels, likewise
 
 
 class Overview(View):
@@ -33,8 +35,8 @@ class Overview(View):
     def __init__(self, page: Page) -> None:
         super().__init__(page)
         self._source = ColumnDataSource(data={"at": [], "in": [], "out": []})
-        self._range = Range1d(start=0, end=1)
-        self.plot = figures.chart(190, "tasks per second", x_range=self._range, y_range=DataRange1d(start=0))
+        self.window = figures.Window()
+        self.plot = figures.chart(HEIGHT, "tasks per second", x_range=self.window.range, y_range=DataRange1d(start=0))
         lines = [
             self.plot.line("at", "in", source=self._source, color=COLOURS[0], line_width=2, legend_label="in"),
             self.plot.line(
@@ -53,7 +55,8 @@ class Overview(View):
         )
         self.top = self.board("<div class='tiles' data-part='tiles'></div>")
         self.middle = self.board(
-            "<div class='head'><h2>Tasks in and out</h2><span class='tell' data-part='told'></span></div>"
+            f"<div class='head'><h2>{CHART}</h2><span class='tell grow' data-part='told'></span>"
+            "<span data-part='follow'></span></div>"
         )
         self.bottom = self.board("<div class='cards' data-part='cards'></div>")
         self._panel = stacked(self.top, framed(self.middle, self.plot), self.bottom)
@@ -65,26 +68,44 @@ class Overview(View):
     def dress(self, dark: bool) -> None:
         figures.dress(self.plot, dark=dark)
 
+    def on(self, message: dict[str, Any]) -> None:
+        if message.get("act") == "follow":
+            self.window.release()
+            self.show(self.page.feed.picture)
+        else:
+            super().on(message)
+
     def show(self, picture: Picture) -> None:
         if not self.middle.there:
             return
         self.top.write(tiles=_tiles(picture))
         self.middle.write(told=_told(picture))
-        self.bottom.write(
-            cards=_latency("Waiting on a queue", picture.lately.waiting, "No task has started in the last 5 minutes.")
-            + _latency("Running", picture.lately.running, "No task has ended in the last 5 minutes.")
-            + _workers(picture)
-            + _broker(picture)
-            + _tracker(picture)
-        )
-        drawn = picture.lines(None, SHOWN, SHOWN)
-        self._source.data = {
-            "at": np.array(drawn.at) * 1000,
-            "in": np.array(drawn.submitted),
-            "out": np.array(drawn.ended),
-        }
-        end = int(picture.at.timestamp()) * 1000
-        self._range.update(start=end - SHOWN * 1000, end=end)
+        self.bottom.write(cards=_cards(picture))
+        if self.window.follow(int(picture.at.timestamp()), SHOWN):
+            drawn = picture.lines(None, SHOWN, SHOWN)
+            self._source.data = {
+                "at": np.array(drawn.at) * 1000,
+                "in": np.array(drawn.submitted),
+                "out": np.array(drawn.ended),
+            }
+        self.middle.write(follow=follow(self.window.held))
+
+
+def still(picture: Picture) -> Html:
+    """Return the view as HTML alone, with room for the chart."""
+    chart = card(CHART, Html(f"<div style='height: {HEIGHT}px'></div>"), _told(picture))
+    tiles, cards = f"<div class='tiles'>{_tiles(picture)}</div>", f"<div class='cards'>{_cards(picture)}</div>"
+    return Html(f"<div class='stack'>{tiles}{chart}{cards}</div>")
+
+
+def _cards(picture: Picture) -> str:
+    return (
+        _latency("Waiting on a queue", picture.lately.waiting, "No task has started in the last 5 minutes.")
+        + _latency("Running", picture.lately.running, "No task has ended in the last 5 minutes.")
+        + _workers(picture)
+        + _broker(picture)
+        + _tracker(picture)
+    )
 
 
 def _tiles(picture: Picture) -> str:
@@ -117,22 +138,26 @@ def _latency(title: str, values: Quantiles | None, nothing: str) -> Html:
 
 
 def _broker(picture: Picture) -> Html:
-    if picture.health.kind == "bad":
-        condition = state("bad", "blocked" if picture.blocked else picture.health.word)
-    else:
-        condition = state("good", "well, no alarm")
     waiting = sum(queue.ready or 0 for queue in picture.queues if queue.kind == "tasks")
     return card(
         "Broker",
         facts(
             (
                 ("address", picture.address),
-                ("condition", condition),
-                ("on task queues", link("queues", count(waiting))),
-                ("dead letters", link("dead", count(picture.dead))),
+                ("condition", state(*_condition(picture))),
+                ("on queues", link("queues", count(waiting) if picture.known else "–")),
+                ("dead letters", link("dead", count(picture.dead) if picture.known else "–")),
             )
         ),
     )
+
+
+def _condition(picture: Picture) -> tuple[str, str]:
+    if picture.health.kind == "bad":
+        return "bad", "blocked" if picture.blocked else picture.health.word
+    if not picture.heard:  # the tracker is who tells of alarms
+        return "warn", "not known now" if picture.known else "not known yet"
+    return "good", "no alarm"
 
 
 def _tracker(picture: Picture) -> Html:
@@ -144,7 +169,7 @@ def _tracker(picture: Picture) -> Html:
         facts(
             (
                 ("name", picture.tracker),
-                ("last event", ago(picture.last_event_at, picture.at)),
+                ("last event", ago(picture.last_event_at, picture.now)),
                 ("lag", lag),
                 ("up for", seconds((picture.at - picture.started_at).total_seconds())),
             )
@@ -153,6 +178,8 @@ def _tracker(picture: Picture) -> Html:
 
 
 def _workers(picture: Picture) -> Html:
+    if not picture.known:
+        return card("Workers", state("warn", "no answer yet"))
     online = [worker for worker in picture.workers if worker.online]
     lost = sum(1 for worker in picture.workers if worker.lost)
     busy, slots = sum(worker.busy for worker in online), sum(worker.slots for worker in online)

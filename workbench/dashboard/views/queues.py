@@ -54,6 +54,8 @@ def _condition(queue: QueueFacts) -> tuple[str, str]:
         return "bad", "nobody takes from it"
     if queue.ready and queue.arriving > queue.leaving:
         return "warn", "growing"
+    if queue.ready and queue.drained_in is None:
+        return "queued", "waiting"  # neither comes anything nor is anything started, or as much as comes
     return ("good", "getting shorter") if queue.ready else ("good", "empty")
 
 

@@ -24,7 +24,7 @@ from bokeh.models.renderers import DataRenderer
 from workbench.dashboard import figures
 from workbench.dashboard.blocks import KEPT, Block
 from workbench.dashboard.frames import framed
-from workbench.dashboard.look import Html, empty, esc, plural, rate, seconds
+from workbench.dashboard.look import Html, empty, esc, follow, plural, rate, seconds
 from workbench.dashboard.styles import HATCHES, INK, STYLES, UNKNOWN, Style
 from workbench.dashboard.views.base import View
 
@@ -50,7 +50,8 @@ _TIP = """<div style='max-width:330px;overflow-wrap:anywhere'><b>@name</b> @what
 # A rectangle under the pointer leads to its task: the newest, where several lie on each other.
 _OPEN = """
 const chosen = source.selected.indices
-if (chosen.length) { location.hash = '/task/' + source.data.task[Math.max(...chosen)]; source.selected.indices = [] }
+if (chosen.length) { location.hash = '/task/' + encodeURIComponent(source.data.task[Math.max(...chosen)])
+  source.selected.indices = [] }
 """
 
 
@@ -63,11 +64,10 @@ class Stream(View):
     def __init__(self, page: Page) -> None:
         super().__init__(page)
         self._serial = self._life = 0
-        self._follows = True
         self._lanes: tuple[str, ...] = ()
         self._rows: tuple[int, ...] = ()
-        self._range = Range1d(start=0, end=1)
-        self.plot = figures.chart(220, "", x_range=self._range, y_range=Range1d(start=0, end=1))
+        self.window = figures.Window()
+        self.plot = figures.chart(220, "", x_range=self.window.range, y_range=Range1d(start=0, end=1))
         self._drawn: list[DataRenderer] = []
         # A source for each hatching, as a browser makes a pattern anew for every rectangle where it's a column.
         self.ended = {hatch: self._draw(Quad(**_EDGES, line_color=None, **_hatched(hatch))) for hatch in HATCHES}
@@ -78,7 +78,7 @@ class Stream(View):
         self._lane_ticks = FixedTicker(ticks=[])
         self.plot.yaxis.ticker = self._lane_ticks
         self.plot.add_tools(HoverTool(renderers=self._drawn, tooltips=_TIP, point_policy="follow_mouse"))
-        self.top = self.board(_HEAD, follow=_follow(True))
+        self.top = self.board(_HEAD, follow=follow(False, hold=True))
         self.below = self.board(_BELOW, told="", names="")
         self._panel = framed(self.top, self.plot, self.below)
 
@@ -88,8 +88,11 @@ class Stream(View):
 
     def on(self, message: dict[str, Any]) -> None:
         if message.get("act") == "follow":
-            self._follows = not self._follows
-            self.top.write(follow=_follow(self._follows))
+            if self.window.held:
+                self.window.release()
+            else:
+                self.window.hold()
+            self.show(self.page.feed.picture)
         else:
             super().on(message)
 
@@ -97,9 +100,9 @@ class Stream(View):
         if not self.top.there:
             return
         self._place(picture)
-        new = picture.blocks.since(self._serial)
+        new = picture.blocks.since(self._serial, picture.layout.serial)
+        self._serial = picture.layout.serial
         if new:
-            self._serial = new[-1].serial
             for hatch, source in self.ended.items():
                 if blocks := [block for block in new if _style(picture, block).hatch == hatch]:
                     source.stream(self._columns(blocks, picture), rollover=KEPT)
@@ -109,9 +112,8 @@ class Stream(View):
             blocks = [block for block in picture.running if _style(picture, block).hatch == hatch]
             if blocks or len(source.data["left"]):
                 source.data = self._columns(blocks, picture)
-        if self._follows:
-            now = picture.at.timestamp() * 1000
-            self._range.update(start=now - WINDOW * 1000, end=now)
+        self.window.follow(picture.at.timestamp(), WINDOW)
+        self.top.write(follow=follow(self.window.held, hold=True))
         self.below.write(told=_tell(picture), names=_legend(picture))
 
     def dress(self, dark: bool) -> None:
@@ -130,8 +132,8 @@ class Stream(View):
 
     def _place(self, picture: Picture) -> None:
         """Give every lane its row. Where one moves, or all that was told is void, everything is drawn anew."""
-        lanes = [f"{lane.worker} · {lane.slot}" for lane in picture.blocks.lanes]
-        rows = picture.blocks.rows[: len(lanes)]
+        lanes = [f"{worker} · {slot}" for worker, slot in picture.layout.lanes]
+        rows = picture.layout.rows
         if picture.life != self._life or rows[: len(self._rows)] != self._rows:
             self._life, self._serial = picture.life, 0
             for source in (*self.ended.values(), self.marked):
@@ -176,12 +178,6 @@ _BELOW = (
 )
 
 
-def _follow(follows: bool) -> str:
-    label = "Hold still" if follows else "Follow the time"
-    pressed = "true" if follows else "false"
-    return f"<button type='button' data-act='follow' aria-pressed='{pressed}'>{label}</button>"
-
-
 def _hatched(hatch: str) -> dict[str, Any]:
     if (drawn := _PATTERNS[hatch]) is None:
         return {}
@@ -222,7 +218,7 @@ def _tell(picture: Picture) -> str:
     left_out = f" {picture.skipped:,} older ones were left out." if picture.skipped else ""
     return (
         f"{plural(ended, 'attempt')} ended in the last minute ({rate(ended / WINDOW)}){esc(bad)}; {running}.{left_out} "
-        "A click opens the task."
+        "A click opens the task; dragging, or Ctrl and the wheel, moves in time."
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.client.client import Client
-from workbench.core.errors import WorkbenchError
 from workbench.core.live import Detail
 from workbench.core.rpc import AttemptRecord
 from workbench.core.states import TaskRecord
@@ -28,14 +28,14 @@ from workbench.dashboard.look import (
     table,
     when,
 )
-from workbench.dashboard.views.base import BoardView
+from workbench.dashboard.views.base import AGAIN, AskingView
 from workbench.dashboard.views.tasks import link_to
 
 if TYPE_CHECKING:
     from workbench.dashboard.model import Picture
     from workbench.dashboard.page import Page
 
-AGAIN = 2.0  # seconds between two questions for a task that hasn't ended
+ENDED = 10.0  # seconds between two questions for a task that has ended: somebody may send it again
 
 
 @dataclass(frozen=True)
@@ -53,51 +53,39 @@ class Story:
         return self.detail.record
 
 
-class Task(BoardView):
+class Task(AskingView[Story]):
     """One task, at its own address."""
 
     name = "task"
     title = ""
 
     def __init__(self, page: Page) -> None:
-        super().__init__(page)
         self._task_id = ""
         self._story: Story | None = None
-        self._asked_at = 0.0
+        super().__init__(page)
 
     def open(self, rest: str) -> None:
-        if rest != self._task_id:
-            self._task_id, self._story = rest.strip(), None
-            self._board.write(body=card("Task", empty("One moment", f"Asking the tracker for {self._task_id}.")))
-        self.ask()
-
-    def show(self, picture: Picture) -> None:
-        alive = self._story is None or not self._story.record.state.terminal
-        if alive and self.page.feed.now() - self._asked_at >= AGAIN:
+        if rest.strip() == self._task_id:
             self.ask()
+            return
+        self._task_id, self._story = rest.strip(), None
+        self._board.write(body=self.awaited(), trouble="")
+        self.ask(anew=True)
 
-    def ask(self) -> None:
-        task_id = self._task_id
-        self._asked_at = self.page.feed.now()
-        before = self._story
+    def awaited(self) -> str:
+        return card("Task", empty("One moment", f"Asking the tracker for {self._task_id}."))
 
-        def then(told: Story) -> None:
-            if task_id == self._task_id:
-                self._told(told)
+    def due(self, picture: Picture) -> bool:
+        ended = self._story is not None and self._story.record.state.terminal
+        return self.since >= (ENDED if ended else AGAIN)
 
-        def failed(error: WorkbenchError) -> None:
-            if task_id == self._task_id:
-                self._missing(error)
+    def question(self) -> Callable[[Client], Awaitable[Story]]:
+        task_id, before = self._task_id, self._story
+        return lambda client: story(client, task_id, before)
 
-        self.page.run(lambda client: story(client, task_id, before), then, failed)
-
-    def _told(self, told: Story) -> None:
+    def found(self, told: Story) -> None:
         self._story = told
         self._board.write(body=self._body(told))
-
-    def _missing(self, error: WorkbenchError) -> None:
-        if self._story is None:
-            self._board.write(body=card("Task", empty(type(error).__name__, str(error))))
 
     def _body(self, told: Story) -> str:
         record = told.record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
@@ -10,9 +11,10 @@ from workbench.core.ids import made_at
 from workbench.core.messages import utcnow
 from workbench.core.states import State, TaskRecord
 from workbench.dashboard.look import Html, button, clip, count, empty, esc, plural, seconds, state, table, when
-from workbench.dashboard.views.base import BoardView
+from workbench.dashboard.views.base import TROUBLE, AskingView
 
 if TYPE_CHECKING:
+    from workbench.client.client import Client
     from workbench.core.rpc import Page as Found
     from workbench.dashboard.model import Picture
     from workbench.dashboard.page import Page
@@ -22,103 +24,91 @@ COLUMNS = ("task", "state", "operation", "submitted", "waited", "ran", "attempt"
 SPANS = {"": "any time", "600": "last 10 minutes", "3600": "last hour", "86400": "last day", "604800": "last 7 days"}
 
 
-class Tasks(BoardView):
+class Tasks(AskingView["Found"]):
     """A page of tasks, newest first."""
 
     name = "tasks"
     title = "Tasks"
-    frame = """<section class='card stack'>
+    frame = f"""<div class='stack'>{TROUBLE}<section class='card stack'>
 <div class='head'><h2>Tasks</h2><span class='tell grow' data-part='told' role='status'></span>
 <button type='button' class='plain' data-act='refresh'>Refresh</button></div>
-<div data-part='form'></div><div data-part='body'></div><div class='row end' data-part='pages'></div></section>"""
+<div data-part='form'></div><div data-part='body'></div><div class='row end' data-part='pages'></div></section></div>"""
+    answers = ("told", "body", "pages")
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
         self._wanted: dict[str, str] = {}
         self._pages: list[str] = []  # where each page after the first begins, so that there is a way back
-        self._asked = 0
         self._operations: tuple[str, ...] = ()
         self._workers: tuple[str, ...] = ()
         self._board.write(form=_form({}, (), ()))
 
     def open(self, rest: str) -> None:
         query = {name: values[0] for name, values in parse_qs(rest).items() if name in _FIELDS}
-        if query != self._wanted or not self._board.parts["body"]:
-            self._wanted = query
-            self._board.write(form=_form(query, self._operations, self._workers))
-            self._first()
+        if query == self._wanted:
+            self.ask()
+        else:
+            self._search(query)
 
     def show(self, picture: Picture) -> None:
+        super().show(picture)
         names, workers = picture.operations, tuple(sorted(worker.worker for worker in picture.workers))
         if (names, workers) != (self._operations, self._workers):
             self._operations, self._workers = names, workers
             self._board.write(form=_form(self._wanted, names, workers))
-        if not self._board.parts["body"]:
-            self._first()
 
     def on(self, message: dict[str, Any]) -> None:
         match message:
             case {"form": "filter", "values": dict(values)}:
                 wanted = {name: str(values.get(name, "")).strip() for name in _FIELDS}
-                self._wanted = {name: value for name, value in wanted.items() if value}
-                self._board.write(form=_form(self._wanted, self._operations, self._workers))
-                self._first()
-            case {"act": "refresh"}:
-                self.ask()
+                self._search({name: value for name, value in wanted.items() if value})
             case {"act": "first"}:
-                self._first()
+                self._turn_to([])
             case {"act": "next", "before": str(before)} if before:
-                self._pages.append(before)
-                self.ask()
+                self._turn_to([*self._pages, before])
             case {"act": "back"} if self._pages:
-                self._pages.pop()
-                self.ask()
+                self._turn_to(self._pages[:-1])
             case _:
                 super().on(message)
 
-    def _first(self) -> None:
-        self._pages = []
-        self.ask()
+    def _search(self, wanted: dict[str, str]) -> None:
+        self._wanted = wanted
+        self._board.write(form=_form(wanted, self._operations, self._workers))
+        self._turn_to([])
 
-    def ask(self) -> None:
-        """Ask for the page; an answer that comes after a later question is of no interest any more."""
-        self._asked += 1
-        asked, wanted = self._asked, dict(self._wanted)
+    def _turn_to(self, pages: list[str]) -> None:
+        self._pages = pages
+        self.ask(anew=True)
+
+    def question(self) -> Callable[[Client], Awaitable[Found]]:
+        wanted = dict(self._wanted)
         before = self._pages[-1] if self._pages else None
         state, span = wanted.get("state", ""), wanted.get("since", "")
-
-        def then(found: Found) -> None:
-            if asked == self._asked:
-                self._found(found)
-
-        self.page.run(
-            lambda client: client.live.search(
-                states=[state] if state in set(State) else (),
-                operation=wanted.get("operation"),
-                worker=wanted.get("worker"),
-                text=wanted.get("text", ""),
-                group=wanted.get("group"),
-                argument=wanted.get("argument", ""),
-                submitted_from=utcnow() - timedelta(seconds=float(span)) if span in SPANS and span else None,
-                before=before,
-                limit=PAGE,
-            ),
-            then,
+        return lambda client: client.live.search(
+            states=[state] if state in set(State) else (),
+            operation=wanted.get("operation"),
+            worker=wanted.get("worker"),
+            text=wanted.get("text", ""),
+            group=wanted.get("group"),
+            argument=wanted.get("argument", ""),
+            submitted_from=utcnow() - timedelta(seconds=float(span)) if span in SPANS and span else None,
+            before=before,
+            limit=PAGE,
         )
 
-    def _found(self, found: Found) -> None:
-        filtered = (" that matches" if found.total == 1 else " that match") if self._wanted else ""
-        first = len(self._pages) * PAGE
-        shown = (
-            f"{first + 1:,} to {first + len(found.records):,}" if len(found.records) > 1 else count(len(found.records))
-        )
-        more = "" if found.exact else "at least "
-        told = f"Showing {shown} of {more}{plural(found.total, 'task')}{filtered}, newest first."
+    def found(self, told: Found) -> None:
         self._board.write(
-            told=_unfinished(found) if found.unfinished else told,
-            body=_table(found.records) if found.records else self._nothing(found),
-            pages=self._paging(found.before),
+            told=f"{_unfinished(told) if told.unfinished else self._shown(told)} As of {utcnow():%H:%M:%S} UTC.",
+            body=_table(told.records) if told.records else self._nothing(told),
+            pages=self._paging(told.before),
         )
+
+    def _shown(self, found: Found) -> str:
+        filtered = (" that matches" if found.total == 1 else " that match") if self._wanted else ""
+        first, number = len(self._pages) * PAGE, len(found.records)
+        which = f"{first + 1:,} to {first + number:,}" if number > 1 else count(number)
+        more = "" if found.exact else "at least "
+        return f"Showing {which} of {more}{plural(found.total, 'task')}{filtered}, newest first."
 
     def _nothing(self, found: Found) -> Html:
         if found.unfinished:

@@ -51,7 +51,7 @@ class Workers(BoardView):
             f"{100 * worker.cpu:.0f} %" if worker.online else "–",
             size(worker.memory) if worker.online else "–",
             count(worker.done),
-            ago(worker.last_heartbeat_at, picture.at),
+            ago(worker.last_heartbeat_at, picture.now),
             Html(" ".join(running) + (f" and {more} more" if more > 0 else "")) if worker.online else "",
             self._actions(worker),
         )
