@@ -19,6 +19,7 @@ _CARD = """
 INSET = """
 :host { width: 100%; max-width: 1680px; margin: 0 auto; padding: 16px 20px 32px; gap: 12px; box-sizing: border-box; }
 @media (max-width: 620px) { :host { padding: 10px 12px 24px; } }
+.scroll-button { display: none; }
 """
 """What the page keeps free around a view."""
 
