@@ -117,6 +117,70 @@ def test_a_tiff_becomes_a_tiff_with_its_exif(tmp_path: Path):
     assert made.getpixel((0, 0)) == (255, 0, 0)
 
 
+def photographed() -> Image.Exif:
+    """What a camera tells: the exposure and the place in directories of their own."""
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    exif[0x9C9B] = "Title".encode("utf-16-le")
+    exposure, place = exif.get_ifd(0x8769), exif.get_ifd(0x8825)
+    exposure |= {0x9003: "2024:01:01 00:00:00", 0x829A: 0.004, 0x927C: b"a maker's own", 0xA005: {1: "R98"}}
+    place |= {0: b"\2\3\0\0", 1: "N", 2: (52.0, 30.0, 15.5), 3: "E", 4: (13.0, 24.0, 0.25)}
+    return exif
+
+
+def told_by(picture: Image.Image) -> tuple[object, ...]:
+    exif = picture.getexif()
+    exposure = {tag: value for tag, value in exif.get_ifd(0x8769).items() if tag != 0xA005}
+    return exif[0x010F], exif[0x9C9B], exposure, exif.get_ifd(0x8825), exif.get_ifd(0xA005)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("source", ["jpeg", "png", "webp", "avif", "tiff"])
+def test_a_photograph_becomes_a_tiff_with_its_exposure_and_place(tmp_path: Path, source: str, orientation: int):
+    exif = photographed()
+    exif[ORIENTATION] = orientation
+    Image.new("RGB", (41, 20), "red").save(tmp_path / f"a.{source}", exif=exif, dpi=(300, 300))
+
+    path = image(ref(tmp_path / f"a.{source}"), "tiff")
+
+    with Image.open(path) as made, Image.open(tmp_path / f"a.{source}") as before:
+        assert told_by(made) == told_by(before)
+        assert made.getexif().get(ORIENTATION, 1) == 1
+        assert made.size == ((20, 41) if orientation == 6 else (41, 20))
+        assert made.info["compression"] == "tiff_adobe_deflate"
+        assert made.convert("RGB").getpixel((3, 3))[0] > 250  # type: ignore[index]
+    again = image(ref(path), "jpeg")
+    with Image.open(path) as before, Image.open(again) as made:
+        assert told_by(made) == told_by(before)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"])
+def test_every_mode_of_a_tiff_goes_with_exif(tmp_path: Path, mode: str):
+    Image.new(mode, (41, 20)).save(tmp_path / "a.tif", exif=photographed())
+
+    with Image.open(image(ref(tmp_path / "a.tif"), "tiff")) as made, Image.open(tmp_path / "a.tif") as before:
+        made.load()
+        assert made.mode == mode
+        assert told_by(made) == told_by(before)
+
+
+def test_tags_that_say_how_another_tiff_lay_stay_out_of_a_tiff(tmp_path: Path):
+    exif = photographed()
+    exif[330] = 8  # where more directories are
+    exif[532] = (0, 255, 128, 255, 128, 255)  # how YCbCr is meant
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.jpg", exif=exif)
+
+    with Image.open(image(ref(tmp_path / "a.jpg"), "tiff")) as made:
+        assert not {330, 532} & set(made.getexif())
+        assert made.getexif().get_ifd(0x8825)[1] == "N"
+
+
+def test_damaged_exif_is_left_out_of_a_tiff_and_noted(tmp_path: Path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=b"Exif\0\0nothing of the kind")
+
+    assert notes_of(ref(tmp_path / "a.jpg"), "tiff")["exif"].startswith("left out: there is no tag")
+
+
 @pytest.mark.parametrize("to", FORMATS)
 def test_a_colour_profile_is_kept_where_it_can_be(to: str):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

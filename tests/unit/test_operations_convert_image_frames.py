@@ -165,6 +165,19 @@ def pages_of_two_kinds(path: Path) -> FileRef:
     return ref(path)
 
 
+def test_of_the_pages_of_a_tiff_the_first_has_the_exif(tmp_path: Path):
+    exif = Image.Exif()
+    exif.get_ifd(0x8825)[1] = "N"
+    frames = [Image.new("RGB", (33, 17), colour) for colour in COLOURS]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], lossless=True, exif=exif)
+
+    path = image(ref(tmp_path / "a.webp"), "tiff")
+
+    assert [brightest(frame) for frame in frames_of(path)] == [0, 1, 2]
+    with Image.open(path) as made:
+        assert made.getexif().get_ifd(0x8825) == {1: "N"}
+
+
 def test_pages_of_different_kinds_stay_as_they_are_in_a_tiff(tmp_path: Path):
     made = frames_of(image(pages_of_two_kinds(tmp_path / "a.tif"), "tiff"))
 

@@ -20,6 +20,7 @@ from workbench.operations import columnar
 from workbench.operations.context import Output
 from workbench.operations.data import duck, large, large_joins, large_summaries, results, rows
 from workbench.operations.data.filters import filter as filter_rows
+from workbench.operations.datasets import Dataset
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +93,15 @@ def test_the_same_duplicates_are_dropped(frame, subset, keep, ignore_index, dire
 
 
 def test_what_does_not_fit_is_refused_as_pandas_does(directory: Path):
-    data = written(pd.DataFrame({"k": [1, 2], "text": ["a", "b"], "kind": pd.Categorical(["x", "y"])}), directory)
+    kinds = {"kind": pd.Categorical(["x", "y"]), "number": pd.Categorical([7, 8])}
+    frame = pd.DataFrame({"k": [1, 2], "text": ["a", "b"], **kinds})
+    data = written(frame, directory)
     with pytest.raises(InvalidArguments, match="type"):
         large_summaries.groupby(data, ["k"], {"text": "mean"})
-    with pytest.raises(InvalidArguments, match="categorical"):
-        large.sort(data, ["kind"], [True], "last", False, Output())
+    with pytest.raises(InvalidArguments, match=r"'number' has categories of int64.*data\.astype"):
+        large.sort(Dataset.of(frame), ["number"], [True], "last", False, Output())
+    with pytest.raises(InvalidArguments, match=r"'kind' is categorical, which isn't joined on where .*data\.ast"):
+        large_joins.merge(data, data, "inner", ["kind"], ["kind"], ("_x", "_y"), lambda _: None, Output())
     with pytest.raises(InvalidArguments, match="match nowhere"):
         large_joins.merge(data, data, "inner", ["k"], ["text"], ("_x", "_y"), lambda _: None, Output())
     nested = written(pd.DataFrame({"k": [[1], [1]]}), directory)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from tests.large import both_engines, engine, tables, written
-from workbench.core.errors import InputTooLarge
+from workbench.core.errors import InputTooLarge, InvalidArguments
 from workbench.operations import context
 from workbench.operations.data import (
     groups,
@@ -163,3 +163,46 @@ def test_a_pivot_table_with_margins_is_made_in_memory_and_otherwise_says_what_to
         attempt = context.Attempt(memory_limit=50)
         with context.attempt(directory / "scratch", None, attempt), pytest.raises(InputTooLarge, match=r"pivot_table"):
             shapes.pivot_table(written(frame, directory), "x", "k", "c", **options)
+
+
+@pytest.mark.parametrize("function", ["count", "max", "first"])
+@pytest.mark.parametrize(
+    ("values", "index", "columns"),
+    [("a", "a", "b"), (["a"], "a", "b"), ("b", ["a"], ["b"]), (["x", "a"], "a", "b"), ("x", "a", "a")],
+)
+@pytest.mark.parametrize("by_column", [False, True])
+def test_a_pivot_table_may_aggregate_what_makes_its_rows(
+    values, index, columns, function: str, by_column: bool, directory: Path, monkeypatch
+):
+    frame = pd.DataFrame({"a": [1, 1, 2], "b": ["x", "y", "x"], "x": [1.5, 2.5, 3.5]})
+    frame = frame[[name for name in frame if name in {"a", "b", *values}]]
+    names = [values] if isinstance(values, str) else values
+    aggfunc = dict.fromkeys(names, function) if by_column else function
+    with engine(monkeypatch, "duckdb"):
+        found = shapes.pivot_table(written(frame, directory), values, index, columns, aggfunc)
+    renamed = frame.assign(down=frame[index], across=frame[columns])
+    plain = renamed.pivot_table(values, ["down"], ["across"], aggfunc, observed=True)
+    as_asked = {"down": "a", "across": columns if isinstance(columns, str) else columns[0]}
+    assert_frame_equal(found, plain.rename_axis(index=as_asked, columns=as_asked), check_dtype=False)
+
+
+def test_spans_of_time_that_are_all_missing_in_a_group_stay_spans(directory: Path):
+    frame = pd.DataFrame({"k": ["a", "a", "b"], "span": pd.to_timedelta([None, None, "1h"])})
+    agg = {"span": ["max", "min", "first", "last", "count"]}
+
+    assert_frame_equal(large_summaries.groupby(written(frame, directory), ["k"], agg), groups.groupby(frame, "k", agg))
+    found = large_summaries.groupby(written(frame, directory), ["span"], {"k": "count"}, dropna=False)
+    assert_frame_equal(found, groups.groupby(frame, "span", {"k": "count"}, dropna=False))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "uint64"])
+def test_a_sum_beyond_64_bits_is_refused_with_the_cure(dtype: str, directory: Path):
+    frame = pd.DataFrame({"k": ["a", "a"], "x": pd.array([2**62, 2**62], dtype)})
+    if dtype == "uint64":
+        frame["x"] *= 3
+    with pytest.raises(InvalidArguments, match=r"the sum of column 'x' is beyond.*data\.astype"):
+        large_summaries.groupby(written(frame, directory), ["k"], {"x": "sum"})
+    frame["x"] -= 1
+    if dtype != "uint64":
+        found = large_summaries.groupby(written(frame, directory), ["k"], {"x": "sum"})
+        assert found["x"].tolist() == [2**63 - 2]

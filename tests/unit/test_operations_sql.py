@@ -90,3 +90,31 @@ def test_a_query_has_a_time_limit_of_its_own():
 def test_columns_that_differ_in_their_case_are_refused_with_the_cure():
     with pytest.raises(InvalidArguments, match="rename"):
         sql("SELECT 1", t=pd.DataFrame({"a": [1], "A": [2]}))
+
+
+@pytest.mark.parametrize("span", ["b - a", "[b - a]", "{'of': b - a}"])
+@pytest.mark.parametrize("rows", [1, 0])
+def test_an_interval_is_refused_with_what_to_write_instead(span: str, rows: int):
+    times = pd.DataFrame({"a": [pd.Timestamp("2024-01-01")], "b": [pd.Timestamp("2024-01-02 12:00")]})
+
+    with pytest.raises(InvalidArguments, match=r"'d' of the result is an INTERVAL.*epoch\(b - a\)"):
+        sql(f"SELECT {span} AS d FROM t", t=times[:rows])
+
+    found = sql("SELECT epoch(b - a) AS seconds, date_diff('day', a, b) AS days FROM t", t=times)
+    assert found.to_dict("list") == {"seconds": [129_600.0], "days": [1]}
+
+
+def test_times_with_a_zone_are_in_utc_unless_told_otherwise():
+    times = pd.DataFrame({"t": [pd.Timestamp("2024-07-01 00:30", tz="Europe/Berlin")]})
+
+    found = sql("SELECT day(t) AS utc, day(timezone('Europe/Berlin', t)) AS there FROM times", times=times)
+
+    assert found.to_dict("list") == {"utc": [30], "there": [1]}
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_durations_are_whole_numbers_of_their_unit(unit: str):
+    spans = pd.DataFrame({"d": pd.Series(pd.to_timedelta(["1h", "2h"])).astype(f"timedelta64[{unit}]")})
+
+    expected = pd.Series(pd.to_timedelta(["2h"])).astype(f"timedelta64[{unit}]").astype("int64").tolist()
+    assert sql("SELECT max(d) AS d FROM spans", spans=spans)["d"].tolist() == expected

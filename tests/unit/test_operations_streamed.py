@@ -166,6 +166,41 @@ def test_an_index_of_a_table_s_own_stays(tmp_path: Path, streaming, monkeypatch)
     assert_frame_equal(gaps.fillna(str(path), method="ffill"), frame.ffill())
     assert_frame_equal(derived.assign(str(path), {"y": "x * 2"}), frame.assign(y=frame["x"] * 2))
     assert_frame_equal(derived.astype(str(path), "float32"), frame.astype("float32"))
+    assert_frame_equal(rows.select(str(path), ["x"]), frame)
+    rows.select(frame, ["x"], output=str(tmp_path / "selected.parquet"))
+    assert_frame_equal(pd.read_parquet(tmp_path / "selected.parquet"), frame)
+    for columns, said in ((["x", "x"], "'x' is named twice"), (["row"], "no column 'row'")):
+        with pytest.raises(InvalidArguments, match=said):
+            rows.select(str(path), columns)
+
+
+@pytest.mark.parametrize("index", [pd.date_range("2024-01-01", periods=150, name="t"), pd.RangeIndex(5, 155)])
+def test_an_index_of_a_table_s_own_goes_where_rows_are_numbered_anew(index: pd.Index, tmp_path: Path, streaming):
+    path, output = tmp_path / "indexed.parquet", tmp_path / "out.parquet"
+    frame = pd.DataFrame({"x": [1.0, None, 3.0] * 50, "y": np.arange(150)}, index=index)
+    frame.to_parquet(path, row_group_size=40)
+    kept = frame.dropna().reset_index(drop=True)
+    assert_frame_equal(gaps.dropna(str(path), ignore_index=True), kept, check_index_type=False)
+    gaps.dropna(str(path), ignore_index=True, output=str(output))
+    assert_frame_equal(pd.read_parquet(output), kept)
+    drawn = rows.sample(str(path), 100, ignore_index=True)
+    rows.sample(str(path), 100, ignore_index=True, output=str(output))
+    assert_frame_equal(pd.read_parquet(output), drawn)
+
+
+def test_columns_that_are_not_named_by_text_are_found_by_it(tmp_path: Path, streaming):
+    path, output = tmp_path / "t.parquet", tmp_path / "out.parquet"
+    frame = pd.crosstab(pd.Series(["x", "y", "x"], name="a"), pd.Series([1, 2, 2], name="m")).where(lambda n: n > 0)
+    frame.to_parquet(path)
+    gaps.fillna(frame, 0, output=str(output))
+    assert_frame_equal(pd.read_parquet(output), frame.fillna(0))
+    assert_frame_equal(gaps.fillna(frame, {"1": 7}, columns=["1"]), frame.fillna({1: 7}))
+    with pytest.raises(InvalidArguments, match=r"column 1 is of type int.*text"):
+        gaps.fillna(str(path), 0)
+    assert_frame_equal(rows.select(str(path), ["2"]), frame[[2]])
+    assert_frame_equal(gaps.dropna(str(path), subset="1"), frame.dropna(subset=1))
+    with pytest.raises(InvalidArguments, match=r"no column '1' whose name is text.* type int"):
+        derived.rename(str(path), {"1": "one"})
 
 
 def test_categories_are_not_filled_where_each_block_has_its_own(tmp_path: Path, streaming):

@@ -200,3 +200,16 @@ def test_a_quote_that_is_not_closed_swallows_no_rows(files, root, name, end):
         frame_of(files, root / name)
     (root / name).write_bytes(pack(f'a,b\n1,x\n2,"y\n3,z\n"{end}'.encode()))
     assert frame_of(files, root / name)["b"].tolist() == ["x", "y\n3,z\n"]
+
+
+def test_what_numbers_would_change_stays_text(files, root):
+    (root / "t.csv").write_text(
+        "long,hexadecimal,answer,share\n18446744073709551615,12,1,1\n18446744073709551614,0x1F,0,0.5\nNA,3,True,2\n"
+    )
+    read = frame_of(files, root / "t.csv")
+    assert read["long"].dropna().tolist() == ["18446744073709551615", "18446744073709551614"]
+    assert read["hexadecimal"].tolist() == ["12", "0x1F", "3"]
+    assert read["answer"].tolist() == ["1", "0", "True"]
+    assert read["share"].tolist() == [1.0, 0.5, 2.0]
+    (root / "late.csv").write_text("long\n" + "1\n" * 600_000 + "18446744073709551615\n18446744073709551614\n")
+    assert frame_of(files, root / "late.csv")["long"].iloc[-1] == "18446744073709551614"

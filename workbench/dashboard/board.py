@@ -44,6 +44,10 @@ class Board(JSComponent):
         self._ready = False
         super().__init__(sizing_mode="stretch_width", **params)  # type: ignore[no-untyped-call]
 
+    def _get_properties(self, doc: Any) -> dict[str, Any]:
+        # As a bundle it is taken as it stands, once: else each board compiles it anew from what might be TypeScript.
+        return super()._get_properties(doc) | {"bundle": "workbench-board"}
+
     @property
     def there(self) -> bool:
         """Whether changes reach the browser in order: it has drawn the board, or hasn't been sent it yet.

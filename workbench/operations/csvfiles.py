@@ -75,13 +75,27 @@ class CsvReader:
         if len(self._types) < len(self._names):
             # Arrow's reader takes half as long again where it looks for types itself, though it does so once.
             with self._opened(self._types, self._nulls(), quoted) as (schema, _):
-                self._types = dict(zip(schema.names, schema.types, strict=True))
+                self._types = dict(zip(schema.names, schema.types, strict=True)) | self._as_written(schema)
         if any(map(pa.types.is_binary, self._types.values())):  # what Arrow infers for text that isn't UTF-8
             self._doubt_encoding()
         schema = pa.schema([(name, self._types[name]) for name in self._names])
         self._schema = self._schema or schema
         with contextlib.closing(self._read(dict(self._types), quoted)) as batches:
             yield schema, batches
+
+    def _as_written(self, schema: Any) -> dict[str, Any]:
+        """Return the columns that are read as text, as what was found of the first block would change them."""
+        import pyarrow as pa
+
+        found = pa.schema([field for field in schema if field.name not in self._types])
+        if not self._text.may_change(found):
+            return {}
+        with self._opened({name: pa.string() for name in self._names}, self._nulls(), True) as (_, batches):
+            first = next(iter(batches), None)
+        kept = [] if first is None else csvtext.kept_as_text(first, found)
+        if kept:
+            context.note(f"types of {self._source.name}", f"text, as numbers would change them: {', '.join(kept[:20])}")
+        return dict.fromkeys(kept, pa.string())
 
     def settle(self) -> None:
         """Find an encoding and types that fit every row: each block's types are inferred on their own, and joined."""
@@ -138,8 +152,11 @@ class CsvReader:
                 pacsv.write_csv(batch, text)
                 read = pacsv.ReadOptions(block_size=max(BLOCK, text.tell() + 1))
                 text.seek(0)
-                for field in pacsv.read_csv(text, read, parse, convert).schema:
-                    found[field.name] = join_types(found.get(field.name, pa.null()), field.type, text=True)
+                schema = pacsv.read_csv(text, read, parse, convert).schema
+                kept = csvtext.kept_as_text(batch, schema)
+                for field in schema:
+                    type_ = pa.string() if field.name in kept else field.type
+                    found[field.name] = join_types(found.get(field.name, pa.null()), type_, text=True)
         return found
 
     def _nulls(self) -> tuple[str, ...]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from workbench.core.errors import InputError
 from workbench.operations import context, csvtext
 from workbench.operations.tabular import Options, Source, not_utf8, unzipping
 
 _NEWLINE = "\n"
+_WHOLE = re.compile(r"\s*([+-]?\d+)?\s*|\D*")  # a number without a fraction, or something that stands for none
+_LOOKED_AT = 100  # rows
 _BLANK = b"\r\n\0"  # zeros: in UTF-16
 _TOLD = {
     "cp1252": "cp1252 (with Latin-1) is assumed: the bytes are no UTF-8, and make words of western Europe. Those of "
@@ -68,6 +73,24 @@ class CsvText:
             raise not_utf8(self._source, self.encoding) from error
         except csv.Error:  # a field beyond the module's limit: the place isn't found
             return
+
+    def may_change(self, schema: Any) -> bool:
+        """Tell whether types that were found of the first block may be such as change what is written.
+
+        See `csvtext.kept_as_text`, which looks closer, and takes as long as reading the block does.
+        """
+        import pyarrow as pa
+
+        if any(pa.types.is_boolean(field.type) for field in schema):
+            return True
+        with unzipping(self._source), self._source.open() as file:
+            sample = file.read(csvtext.SAMPLE)
+        if _names_hexadecimals(sample):
+            return True
+        header, *rows = itertools.islice(self.rows(), _LOOKED_AT)
+        places = {name: place for place, name in enumerate(header[1])}
+        floats = [places[field.name] for field in schema if pa.types.is_floating(field.type)]
+        return any(all(_WHOLE.fullmatch(row[place]) for _, row in rows if place < len(row)) for place in floats)
 
     def check_end(self, value: object) -> None:
         """Refuse a file whose last field, `value`, goes on to its end over lines, as its quote isn't closed.
@@ -129,9 +152,20 @@ class CsvText:
         if self._source.format == "tsv":
             return "\t"
         with unzipping(self._source), self._source.open() as file:
-            sample = file.read(csvtext.SAMPLE)
+            sample = file.read(csvtext.SAMPLE >> 2)
         text = codecs.getincrementaldecoder(self.encoding)("replace").decode(sample)
         delimiter = csvtext.delimiter_of(text)
         if delimiter is not None:
             context.note(f"delimiter of {self._source.name}", f"{delimiter!r}, by which all of its first rows agree")
         return delimiter or ","
+
+
+def _names_hexadecimals(sample: bytes) -> bool:
+    """Tell whether something in text begins like a hexadecimal number."""
+    for mark in (b"0x", b"0X"):
+        place = sample.find(mark)
+        while place >= 0:
+            if not sample[max(0, place - 1) : place].isalnum():
+                return True
+            place = sample.find(mark, place + 1)
+    return False

@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from workbench.core.errors import InvalidArguments
 
@@ -177,3 +177,38 @@ def check_encoding(encoding: str) -> str:
         return "utf8" if is_utf8(encoding) else encoding
     except LookupError:
         raise InvalidArguments(f"encoding: {encoding!r} is not known; such are 'utf8', 'latin-1', 'cp1252'") from None
+
+
+def kept_as_text(cells: Any, schema: Any) -> list[str]:
+    """Return the columns that Arrow's types don't hold as they are written.
+
+    These are whole numbers too long for 64 bits, of which it makes floats; hexadecimal ones; and `1` and `0` beside
+    words for truth values.
+
+    Parameters
+    ----------
+    cells
+        Rows, as text: a `pyarrow.RecordBatch`.
+    schema
+        The types that were found of them.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = []
+    for field in schema:
+        cell = pc.drop_null(cells.column(field.name)) if field.name in cells.schema.names else ()
+        if not len(cell):
+            continue
+        if pa.types.is_floating(field.type):
+            kept = pc.all(pc.match_substring_regex(cell, r"^\s*[+-]?\d+\s*$")).as_py()
+        elif pa.types.is_integer(field.type):
+            kept = pc.any(pc.match_substring(cell, "0x", ignore_case=True)).as_py()
+        elif pa.types.is_boolean(field.type):
+            digits = pc.is_in(cell, pa.array(["0", "1"]))
+            kept = pc.any(digits).as_py() and not pc.all(digits).as_py()
+        else:
+            kept = False
+        if kept:
+            found.append(field.name)
+    return found

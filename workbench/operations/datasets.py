@@ -31,7 +31,8 @@ DEFAULT_LIMIT = 4 * 1024**3
 FRAME_SHARE = 1 / 3
 """Of that memory a table may take up as a DataFrame: working on it takes as much again, and often twice."""
 BATCH_ROWS = 64 * 1024
-_EXACT = 2**53  # the last whole number below which floats hold all of them
+EXACT = 2**53
+"""The whole number up to which floats hold all of them."""
 
 
 class Dataset:
@@ -257,14 +258,15 @@ def _table(sources: Sequence[Source]) -> Any:
 
 
 def exact_frame(table: Any) -> DataFrame:
-    """Return a table as a DataFrame, in pandas's own types: but for whole numbers that floats can't hold.
+    """Return a table, or a record batch, as a DataFrame: in pandas's own types, but for what floats can't hold.
 
-    Where one is missing, pandas makes floats of all of a column: of two keys beyond 2⁵³ they can make one.
+    Where one is missing, pandas makes floats of all of a column: of two whole numbers beyond 2⁵³ they can make one.
     """
     import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    table = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
     frame: DataFrame = table.to_pandas()
     wide = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
     exact = []
@@ -272,7 +274,7 @@ def exact_frame(table: Any) -> DataFrame:
         column = table[name]
         if column.type in wide and column.null_count and name in frame.columns:
             least, most = pc.min_max(column).as_py().values()
-            if least is not None and max(-least, most) > _EXACT:
+            if least is not None and max(-least, most) > EXACT:
                 frame[name] = column.to_pandas(types_mapper=wide.get).array
                 exact.append(name)
     if exact:

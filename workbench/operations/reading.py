@@ -172,7 +172,30 @@ def together(readers: Sequence[Reader], schema: Any) -> Iterator[Any]:
     for reader in readers:
         with reader.open() as (_, batches):
             for batch in batches:
-                yield batch if batch.schema.equals(schema) else batch.select(schema.names).cast(schema)
+                yield batch if batch.schema.equals(schema) else cast(batch.select(schema.names), schema)
+
+
+def cast(batch: Any, schema: Any) -> Any:
+    """Return a batch with the types that hold the rows of all sources.
+
+    Raises
+    ------
+    InvalidArguments
+        If a value doesn't fit.
+    """
+    import pyarrow as pa
+
+    try:
+        return batch.cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        wider = [
+            f"{field.name} ({field.type}, and {joint.type} with the others)"
+            for field, joint in zip(batch.schema, schema, strict=True)
+            if field.type != joint.type
+        ]
+        raise InvalidArguments(
+            f"sources: columns can't be put below each other: {', '.join(wider)}: {error}. Convert one of them first"
+        ) from error
 
 
 def joined(sources: Sequence[Source], readers: Sequence[Reader]) -> Any:

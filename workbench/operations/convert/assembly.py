@@ -154,7 +154,7 @@ def concat(
                 context.progress(done / len(readers), files[done].name)
                 with reader.open() as (_, batches), reading.ahead(batches) as ready:
                     for batch in ready:
-                        put(batch.select(schema.names).cast(schema))
+                        put(reading.cast(batch.select(schema.names), schema))
 
     return reading.settled(
         lambda: context.write_file(target.name(files[0].stem), Output(output, overwrite), write), *readers

@@ -78,9 +78,9 @@ def image(
     -------
     pathlib.Path
         The file, complete. The pixels stand upright, as the EXIF orientation says, and the tag is gone; the rest of
-        EXIF is kept where the format can hold it (PNG, JPEG, WebP, AVIF, TIFF), as is the ICC profile. Where it can't,
-        colours are converted to sRGB. The resolution is kept by PNG, JPEG, TIFF, BMP and PDF; XMP isn't. What is left
-        out is told in the task's notes.
+        EXIF is kept where the format can hold it (PNG, JPEG, WebP, AVIF, TIFF, there by the first page), as is the ICC
+        profile. Where it can't, colours are converted to sRGB. The resolution is kept by PNG, JPEG, TIFF, BMP and PDF;
+        XMP isn't. What is left out is told in the task's notes.
 
     Raises
     ------

@@ -35,17 +35,43 @@ def known(data: DataFrame, columns: Columns) -> list[str]:
 
 
 def known_in(data: Dataset, columns: Columns) -> list[str]:
-    """Return the columns as a list, if all of them are in a dataset; looks at no rows."""
-    return _known(data.names, columns)
+    """Return the columns as a list, if all of them are in a dataset, or in its index; looks at no rows."""
+    wanted = _known(data.names, columns)
+    if not data.in_memory:  # a file has texts for all names
+        blank = data.blank
+        _known([*blank.columns, *(name for name in blank.index.names if name is not None)], wanted)
+    return wanted
+
+
+def stored_in(data: Dataset, columns: Columns) -> list[str]:
+    """Return the columns as `known_in` does; a name that isn't text can be given as the text that a file has for it."""
+    return _known(data.names, labelled(data.names, columns))
+
+
+def labelled(present: Iterable[Any], columns: Columns) -> list[Any]:
+    """Return the columns as a list, with their own names: one that isn't text can be asked for by its text."""
+    present = list(present)
+    own = {str(name): name for name in present}
+    return [name if name in present else own.get(name, name) for name in _listed(columns)]
+
+
+def _listed(columns: Columns) -> list[str]:
+    return [columns] if isinstance(columns, str) else list(columns)
 
 
 def _known(present: Any, columns: Columns) -> list[str]:
-    wanted = [columns] if isinstance(columns, str) else list(columns)
+    wanted = _listed(columns)
     if not wanted:
         raise InvalidArguments("at least one column has to be named")
     for column in wanted:
         if column not in present:
             names = [str(name) for name in present]
+            if column in names:
+                kind_ = type(list(present)[names.index(column)]).__name__
+                raise InvalidArguments(
+                    f"there is no column {column!r} whose name is text: that one's is of type {kind_}. Name the "
+                    "columns by text first (data.columns.map(str))"
+                )
             close = difflib.get_close_matches(str(column), names, n=3)
             meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Columns: {', '.join(names[:20])}"
             raise InvalidArguments(f"there is no column {column!r}. {meant}")
@@ -78,6 +104,16 @@ def _one_level(data: DataFrame, what: str) -> None:
             f"{what} has {data.columns.nlevels} levels of columns, as groups with several aggregations have: choose "
             "one aggregation for each column"
         )
+
+
+def named_by_text(data: DataFrame) -> None:
+    """Raise if the name of a column isn't text, as where a table's rows stream by."""
+    for name in data.columns:
+        if not isinstance(name, str):
+            raise InvalidArguments(
+                f"the name of column {name!r} is of type {type(name).__name__}, where text is needed in a table that "
+                "doesn't fit in memory: name its columns by text (data.columns.map(str)) and write it anew"
+            )
 
 
 def numeric(data: DataFrame, columns: Columns | None) -> list[str]:

@@ -128,8 +128,7 @@ def fetch(connection: Any, query: str) -> DataFrame:
                     f"{size_text(datasets.limit())} for the task: choose columns with fewer distinct values, write the "
                     "groups into a file (data.sql with output), or give the worker a higher --memory-limit"
                 )
-        frame: DataFrame = pa.Table.from_batches(parts, reader.schema).to_pandas()
-        return frame
+        return datasets.exact_frame(pa.Table.from_batches(parts, reader.schema))
 
 
 # --- inside -----------------------------------------------------------------------------------------

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
 from workbench.operations.data import large, large_gaps, results
-from workbench.operations.data.columns import Columns, distinct, kind, known, numeric, refusing, single
+from workbench.operations.data.columns import (
+    Columns,
+    distinct,
+    kind,
+    known,
+    labelled,
+    named_by_text,
+    numeric,
+    refusing,
+    single,
+)
 from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, in_memory, too_large
 from workbench.operations.registry import operation
@@ -125,13 +135,15 @@ def fillna(
     if limit is not None and limit < 1:
         raise InvalidArguments(f"limit takes a number above zero, got {limit}")
     target, data = destination(output, overwrite), Dataset.of(data)
-    streamed = too_large("pyarrow", data, stream=target.path is not None)
+    streamed = too_large("pyarrow", data, stream=target.path is not None and not data.in_memory)
     frame = data.blank if streamed else data.frame()
     distinct(frame)
-    names = list(frame.columns) if columns is None else single(frame, columns)
+    if streamed:
+        named_by_text(frame)
+    names = list(frame.columns) if columns is None else single(frame, labelled(frame.columns, columns))
     if isinstance(value, dict):
-        chosen = known(frame, list(value))
-        names = [name for name in names if name in chosen]
+        value = dict(zip(known(frame, labelled(frame.columns, list(value))), value.values(), strict=True))
+        names = [name for name in names if name in value]
 
     def fill(column: Any, most: int | None) -> Any:
         one = value[column.name] if isinstance(value, dict) else value
@@ -151,7 +163,7 @@ def fillna(
             continue
         with refusing(f"column {name!r}, which holds {column.dtype}, can't be filled"):
             filled[name] = column.ffill(limit=limit) if method == "ffill" else column.bfill(limit=limit)
-    return filled
+    return results.handed(filled, f"{data.stem}.parquet", target)
 
 
 def _check_fits(column: Any, value: Any) -> None:
@@ -277,12 +289,13 @@ def dropna(
     if axis == "columns":
         in_memory("data.dropna with axis='columns'", data)
     elif too_large("pyarrow", data, stream=target.path is not None):
-        looked_at = large.columns_of(data) if subset is None else known(data.blank, subset)
+        names = data.blank.columns
+        looked_at = large.columns_of(data) if subset is None else known(data.blank, labelled(names, subset))
         least = thresh if thresh is not None else (len(looked_at) if how == "any" else 1)
-        return large.dropna(data, looked_at, least, ignore_index, target)
+        return large.dropna(data, list(map(str, looked_at)), least, ignore_index, target)
     options: dict[str, Any] = {"axis": axis, "ignore_index": ignore_index}
     options |= {"thresh": thresh} if thresh is not None else {"how": how}
     frame = data.frame()
     if subset is not None:
-        options["subset"] = known(frame, subset)
+        options["subset"] = known(frame, labelled(frame.columns, subset))
     return results.handed(frame.dropna(**options), f"{data.stem}.parquet", target)

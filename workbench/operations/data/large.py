@@ -7,7 +7,7 @@ returns is a DataFrame where that fits in memory, and a Parquet file where it do
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ from workbench.operations import context
 from workbench.operations.context import Output
 from workbench.operations.data import duck, results
 from workbench.operations.data.large_types import with_missing
-from workbench.operations.datasets import Dataset, retyped
+from workbench.operations.datasets import Dataset, exact_frame, retyped
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,17 +41,21 @@ def filter(  # noqa: A001 - as the operation
     import pyarrow as pa
 
     def kept(batch: Any) -> Any:
-        return pa.array(matches(batch.select(columns).to_pandas()), pa.bool_())
+        return pa.array(matches(exact_frame(batch.select(columns))), pa.bool_())
 
     return _streamed(data, lambda batches: (batch.filter(kept(batch)) for batch in batches), output)
 
 
 def select(data: Dataset, columns: list[str], output: Output) -> DataFrame | Path:
-    """Return some of the columns."""
+    """Return some of the columns, and those that are the frame's index."""
     import pyarrow as pa
 
-    schema = pa.schema([data.schema.field(name) for name in columns])
-    return retyped(lambda: results.collect(data.batches(columns=columns), schema, f"{data.stem}.parquet", output), data)
+    def work() -> DataFrame | Path:
+        names = [*columns, *_index_of(data.schema)]
+        schema = pa.schema([data.schema.field(name) for name in names], data.schema.metadata)
+        return results.collect(data.batches(columns=names), schema, f"{data.stem}.parquet", output)
+
+    return retyped(work, data)
 
 
 def rename(data: Dataset, renamed: DataFrame, output: Output) -> DataFrame | Path:
@@ -185,16 +189,40 @@ def sort(
     ignore_index: bool,
     output: Output,
 ) -> DataFrame | Path:
-    """Return the rows in order; equal ones keep theirs."""
-    refuse_categories(data, keys)
-    order = ", ".join(
-        f"{duck.column(data, key)} {'ASC' if up else 'DESC'} NULLS {na_position.upper()}"
-        for key, up in zip(keys, ascending, strict=True)
-    )
+    """Return the rows in order, that of its categories for a categorical column; equal ones keep theirs."""
+    for key in keys:
+        _check_sortable(data, key)
     with duck.opened(data=data) as connection:
-        found = duck.batches(connection, f"SELECT * FROM data ORDER BY {order}, {duck.ROW}")  # noqa: S608
-        labels = None if ignore_index or has_index(data.schema) else duck.ROW
-        return results.collect(found, data.schema, f"{data.stem}.parquet", output, labels)
+        known = categories(connection, data)
+        order = ", ".join(
+            f"{_sorted_by(data, key, known)} {'ASC' if up else 'DESC'} NULLS {na_position.upper()}"
+            for key, up in zip(keys, ascending, strict=True)
+        )
+        schema, labels = _labelled(data, ignore_index)
+        columns = ", ".join(duck.column(data, name) for name in schema.names)
+        query = f"SELECT {columns}, {duck.ROW} FROM data ORDER BY {order}, {duck.ROW}"  # noqa: S608
+        found = categorized(duck.batches(connection, query), schema, known)
+        return results.collect(found, schema, f"{data.stem}.parquet", output, labels)
+
+
+def _check_sortable(data: Dataset, key: str) -> None:
+    import pyarrow as pa
+
+    type_ = data.schema.field(key).type
+    if not pa.types.is_dictionary(type_):
+        return
+    if not (pa.types.is_string(type_.value_type) or pa.types.is_large_string(type_.value_type)):
+        raise InvalidArguments(
+            f"column {key!r} has categories of {type_.value_type}, by which rows aren't sorted into a file, nor where "
+            "they don't fit in memory: convert it with data.astype first"
+        )
+
+
+def _sorted_by(data: Dataset, key: str, known: Mapping[str, Any]) -> str:
+    """Return SQL for what rows are sorted by."""
+    if not len(known.get(key, ())):
+        return duck.column(data, key)
+    return f"{duck.column(data, key)}::ENUM({', '.join(map(duck.text, known[key].to_pylist()))})"
 
 
 def drop_duplicates(
@@ -231,15 +259,72 @@ def _index_of(schema: Any) -> list[str]:
     return [each for each in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(each, str)]
 
 
-def refuse_categories(data: Dataset, columns: Iterable[str], what: str = "ordered") -> None:
+def categories(connection: Any, data: Dataset, view: str = "data") -> dict[str, Any]:
+    """Return of each categorical column its categories, in their order, as an Arrow array.
+
+    The schema tells none: they are those that the first rows know, and then others as they occur.
+
+    Parameters
+    ----------
+    connection
+        Where DuckDB sees the table.
+    data
+        The table.
+    view
+        What DuckDB calls it.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = {}
+    for field in data.schema:
+        if not pa.types.is_dictionary(field.type):
+            continue
+        first = next(data.batches(columns=[field.name]), None)
+        known = pa.array([], field.type.value_type) if first is None else first.column(0).dictionary.drop_null()
+        x = duck.column(data, field.name)
+        query = f"SELECT {x} FROM {view} WHERE {x} IS NOT NULL GROUP BY {x} ORDER BY min({duck.ROW})"  # noqa: S608
+        for batch in duck.batches(connection, query):
+            values = batch.column(0).cast(field.type.value_type)
+            known = pa.concat_arrays([known, values.filter(pc.invert(pc.is_in(values, known)))])
+        found[field.name] = known
+    return found
+
+
+def categorized(batches: Iterator[Any], schema: Any, known: Mapping[str, Any]) -> Iterator[Any]:
+    """Pass DuckDB's batches on, with the categories of a schema's columns, which have come as their values.
+
+    Parameters
+    ----------
+    batches
+        Begin with the schema's columns; others may follow.
+    schema
+        The names and types that these are to have.
+    known
+        The categories by column, as `categories` returns them.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for batch in batches:
+        arrays = list(batch.columns)
+        for place, field in enumerate(schema):
+            if field.name in known:
+                values = arrays[place].cast(field.type.value_type)
+                indices = pc.index_in(values, known[field.name]).cast(field.type.index_type)
+                arrays[place] = pa.DictionaryArray.from_arrays(indices, known[field.name], ordered=field.type.ordered)
+        yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def refuse_categories(data: Dataset, columns: Iterable[str], what: str = "joined on") -> None:
     """Raise where a column is categorical: its categories, and their order, can differ from block to block."""
     import pyarrow as pa
 
     for name in columns:
         if pa.types.is_dictionary(data.schema.field(name).type):
             raise InvalidArguments(
-                f"column {name!r} is categorical, which isn't {what} in a table larger than memory: write it as text "
-                "(column.astype(str)) first"
+                f"column {name!r} is categorical, which isn't {what} where rows are written into a file, nor where "
+                "they don't fit in memory: convert it with data.astype first"
             )
 
 
@@ -256,15 +341,28 @@ def _streamed(
     data: Dataset, through: Callable[[Iterator[Any]], Iterator[Any]], output: Output, ignore_index: bool = False
 ) -> DataFrame | Path:
     """Return what becomes of the rows as they stream by; each has its number, which labels it in a DataFrame."""
-    labels = None if ignore_index or has_index(data.schema) else duck.ROW
 
     def work() -> DataFrame | Path:
         gaps: set[str] = set()
-        rows = numbered(watched(data.batches(), gaps))
-        found = results.collect(through(rows), data.schema, f"{data.stem}.parquet", output, labels)
+        schema, labels = _labelled(data, ignore_index)
+        places = [*map(data.schema.get_field_index, schema.names), len(data.schema)]
+        rows = (batch.select(places) for batch in through(numbered(watched(data.batches(), gaps))))
+        found = results.collect(rows, schema, f"{data.stem}.parquet", output, labels)
         return found if isinstance(found, Path) else with_gaps(found, gaps)
 
     return retyped(work, data)
+
+
+def _labelled(data: Dataset, ignore_index: bool) -> tuple[Any, str | None]:
+    """Return the schema of some of the rows, and the column of their numbers if these are their labels."""
+    import pyarrow as pa
+
+    if not ignore_index:
+        return data.schema, None if has_index(data.schema) else duck.ROW
+    if data.schema.pandas_metadata is None:
+        return data.schema, None
+    fields = [data.schema.field(name) for name in columns_of(data)]
+    return pa.schema(fields, pa.Schema.from_pandas(data.blank.reset_index(drop=True)).metadata), None
 
 
 def watched(batches: Iterator[Any], gaps: set[str]) -> Iterator[Any]:
@@ -276,8 +374,17 @@ def watched(batches: Iterator[Any], gaps: set[str]) -> Iterator[Any]:
 
 def with_gaps(frame: DataFrame, gaps: set[str]) -> DataFrame:
     """Return a frame of some rows with the types that pandas has for all of them, missing ones included."""
-    changed = {name: with_missing(dtype) for name, dtype in frame.dtypes.items() if name in gaps}
+    changed = {
+        name: with_missing(dtype, _farthest(frame[name]) if dtype.kind in "iu" else 0)
+        for name, dtype in frame.dtypes.items()
+        if name in gaps
+    }
     return frame.astype({name: dtype for name, dtype in changed.items() if dtype != frame[name].dtype})
+
+
+def _farthest(column: Any) -> int:
+    """Return how far a column's whole numbers go from zero."""
+    return max(-int(column.min()), int(column.max())) if len(column) and column.notna().any() else 0
 
 
 def _missing(column: Any) -> Any:

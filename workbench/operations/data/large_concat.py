@@ -62,7 +62,7 @@ def concat(
                 there = [name for name in schema.names if name in columns_of(each)]
                 for batch in numbered(watched(each.batches(columns=there), seen)):
                     columns = [
-                        batch.column(field.name).cast(field.type, safe=False)
+                        _cast(batch.column(field.name), field)
                         if field.name in there
                         else pa.nulls(batch.num_rows, field.type)
                         for field in schema
@@ -82,6 +82,19 @@ def concat(
         return found.astype({name: dtype for name, dtype in dtypes.items() if found[name].dtype != dtype})
 
     return retyped(work, *tables)
+
+
+def _cast(column: Any, field: Any) -> Any:
+    """Return a column with the type that all tables' have; times may lose what is finer than its unit."""
+    import pyarrow as pa
+
+    try:
+        return column.cast(field.type, safe=not pa.types.is_temporal(field.type))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InvalidArguments(
+            f"column {field.name!r} holds {column.type} in one table and would be {field.type} with the others: "
+            f"{error}. Convert one with data.astype"
+        ) from error
 
 
 def _joint_type(name: str, tables: list[Dataset]) -> Any:

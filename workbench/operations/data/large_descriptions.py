@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.core.errors import InvalidArguments
 from workbench.operations.data import duck
 from workbench.operations.data.duck import ROW, column
+from workbench.operations.data.large import columns_of
 from workbench.operations.data.large_types import as_pandas, check_fits, dtypes, is_number
 from workbench.operations.datasets import Dataset
 
@@ -52,9 +53,10 @@ def profile(data: Dataset) -> DataFrame:
     import pandas as pd
 
     with duck.opened(data=data) as connection:
-        types = dtypes(connection, data, data.schema.names)
-        rows = [_row(_Values(connection, data, name, types[name]), types[name]) for name in data.schema.names]
-    return pd.DataFrame(rows, index=pd.Index(data.schema.names, name="column"))
+        names = columns_of(data)
+        types = dtypes(connection, data, names)
+        rows = [_row(_Values(connection, data, name, types[name]), types[name]) for name in names]
+        return pd.DataFrame(rows, index=pd.Index(data.blank.columns, name="column"))
 
 
 def _row(values: _Values, dtype: Any) -> dict[str, Any]:
@@ -83,11 +85,12 @@ def describe(data: Dataset, *, include: str | None) -> DataFrame:
     import pyarrow as pa
 
     with duck.opened(data=data) as connection:
-        types = dtypes(connection, data, data.schema.names)
-        numbers = [field.name for field in data.schema if is_number(field.type) or pa.types.is_temporal(field.type)]
+        held = {name: data.schema.field(name).type for name in columns_of(data)}
+        types = dtypes(connection, data, list(held))
+        numbers = [name for name, type_ in held.items() if is_number(type_) or pa.types.is_temporal(type_)]
         described = []
-        for name in data.schema.names if include == "all" or not numbers else numbers:
-            type_ = data.schema.field(name).type
+        for name in held if include == "all" or not numbers else numbers:
+            type_ = held[name]
             if pa.types.is_temporal(type_) or pa.types.is_nested(type_):
                 raise InvalidArguments(
                     f"column {name!r} holds {type_}, which isn't described in a table larger than memory: select the "

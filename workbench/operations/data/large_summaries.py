@@ -34,7 +34,7 @@ def groupby(
         types = dtypes(connection, data, list(dict.fromkeys([*keys, *agg])))
         frame = duck.fetch(connection, _grouping(data, keys, wanted, dropna))
     for position, key in enumerate(keys):
-        frame[f"k{position}"] = as_pandas(frame[f"k{position}"], data, key, types[key])
+        frame[f"k{position}"] = _restored(frame[f"k{position}"], data, key, types[key])
     names = [f"k{position}" for position in range(len(keys))]
     if sort:
         frame = frame.sort_values(names, kind="stable")
@@ -146,6 +146,7 @@ def _aggregated(series: Any, data: Dataset, name: str, function: str, dtype: Any
         if kind == "f" or dtype.kind == "O":
             return series.astype("Float64" if masked else dtype if kind == "f" else "int64")
         wide = "uint64" if kind == "u" else "int64"
+        _check_sum(series, name, wide)
         if masked:
             return series.astype(wide.capitalize().replace("Ui", "UI"))
         # pandas sums narrow numbers in their own type, and lets the sums overflow; here those become wider.
@@ -156,4 +157,23 @@ def _aggregated(series: Any, data: Dataset, name: str, function: str, dtype: Any
         if masked:
             return series.astype("Float32" if dtype.name == "Float32" else "Float64")
         return series.astype("float32" if dtype == np.float32 and function != "skew" else "float64")
+    return _restored(series, data, name, dtype)
+
+
+def _restored(series: Any, data: Dataset, name: str, dtype: Any) -> Any:
+    """Return values as `as_pandas` does, spans of time too where some are missing."""
+    if getattr(dtype, "kind", "O") == "m" and series.dtype.kind in "if":
+        return as_pandas(series.fillna(0), data, name, dtype).mask(series.isna())
     return as_pandas(series, data, name, dtype)
+
+
+def _check_sum(series: Any, name: str, wide: str) -> None:
+    """Raise where a sum isn't one of the whole numbers of a type; pandas's would start again from the other end."""
+    import numpy as np
+
+    least, most = np.iinfo(wide).min, np.iinfo(wide).max
+    if not series.empty and not least <= series.min() <= series.max() <= most:
+        raise InvalidArguments(
+            f"the sum of column {name!r} is beyond the whole numbers of 64 bits: convert the column to floats first, "
+            "with data.astype"
+        )

@@ -7,7 +7,7 @@ from typing import Any
 from workbench.core.errors import InvalidArguments
 from workbench.operations.data import duck
 from workbench.operations.data.duck import column
-from workbench.operations.datasets import Dataset
+from workbench.operations.datasets import EXACT, Dataset
 
 _NUMBERS = frozenset({"mean", "median", "prod", "sem", "skew", "std", "sum", "var", "any", "all"})
 
@@ -17,20 +17,40 @@ def dtypes(connection: Any, data: Dataset, names: list[str]) -> dict[str, Any]:
     import numpy as np
 
     plain = data.schema.empty_table().to_pandas().reset_index().dtypes
-    counts = ", ".join(f"count(*) - count({column(data, name)})" for name in names)
-    missing = duck.run(connection, f"SELECT {counts} FROM data")[0]  # noqa: S608
+    counts = ", ".join(f"count(*) - count({column(data, name)}), {_farthest(data, name)}" for name in names)
+    told = duck.run(connection, f"SELECT {counts} FROM data")[0]  # noqa: S608
     found = {}
-    for name, none in zip(names, missing, strict=True):
+    for name, none, farthest in zip(names, told[::2], told[1::2], strict=True):
         dtype = plain.get(name, np.dtype(object))
-        found[name] = with_missing(dtype) if none else dtype
+        found[name] = with_missing(dtype, farthest or 0) if none else dtype
     return found
 
 
-def with_missing(dtype: Any) -> Any:
-    """Return the type that a column has in pandas if some of its values are missing."""
+def _farthest(data: Dataset, name: str) -> str:
+    """Return SQL for how far a column's whole numbers go from zero."""
+    import pyarrow as pa
+
+    if not pa.types.is_integer(data.schema.field(name).type):
+        return "0"
+    return f"greatest(max({column(data, name)})::HUGEINT, -min({column(data, name)})::HUGEINT)"
+
+
+def with_missing(dtype: Any, farthest: int = 0) -> Any:
+    """Return the type that a column has in pandas if some of its values are missing.
+
+    Parameters
+    ----------
+    dtype
+        What it has if none is.
+    farthest
+        How far its whole numbers go from zero: beyond what floats hold they stay whole.
+    """
     import numpy as np
+    import pandas as pd
 
     if isinstance(dtype, np.dtype) and dtype.kind in "iub":
+        if farthest > EXACT:
+            return pd.Int64Dtype() if dtype.kind == "i" else pd.UInt64Dtype()
         return np.dtype("float64") if dtype.kind in "iu" else np.dtype(object)
     return dtype
 

@@ -77,7 +77,7 @@ def collect(
         if size > datasets.limit() * RESULT_SHARE:
             context.note("result", "a Parquet file: as a DataFrame it would be too large for the slot's memory")
             return context.write_file(name, Output(), lambda part: os.replace(place, part))  # noqa: PTH105 - returns None
-        frame: DataFrame = pq.read_table(place).cast(schema).to_pandas()
+        frame = datasets.exact_frame(pq.read_table(place).cast(schema))
         if labels is not None:
             frame.index = pq.read_table(numbers).column(0).to_pandas().rename(None).array
         return frame

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
 from workbench.operations.data import large
-from workbench.operations.data.columns import Columns, known, known_in, numeric, refusing, room
+from workbench.operations.data.columns import Columns, known, labelled, numeric, refusing, room, single, stored_in
 from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, too_large
 from workbench.operations.registry import operation
@@ -177,20 +177,20 @@ def drop_duplicates(
     """
     target, data = destination(output, overwrite), Dataset.of(data)
     if too_large("duckdb", data, stream=target.path is not None):
-        compared = large.columns_of(data) if subset is None else known(data.blank, subset)
-        return large.drop_duplicates(data, compared, keep, ignore_index, target)
+        names = data.blank.columns
+        compared = large.columns_of(data) if subset is None else known(data.blank, labelled(names, subset))
+        return large.drop_duplicates(data, list(map(str, compared)), keep, ignore_index, target)
     frame = data.frame()
     with refusing("the rows can't be compared"):
-        return frame.drop_duplicates(
-            None if subset is None else known(frame, subset), keep=keep, ignore_index=ignore_index
-        )
+        chosen = None if subset is None else known(frame, labelled(frame.columns, subset))
+        return frame.drop_duplicates(chosen, keep=keep, ignore_index=ignore_index)
 
 
 @operation("data.select")
 def select(
     data: Dataset, columns: list[str], *, output: OutputPath | None = None, overwrite: Overwrite = "replace"
 ) -> DataFrame | Path:
-    """Return these columns, in this order.
+    """Return these columns, in this order. An index that the table has stays.
 
     Parameters
     ----------
@@ -221,9 +221,10 @@ def select(
     """
     target, data = destination(output, overwrite), Dataset.of(data)
     if too_large("pyarrow", data, stream=target.path is not None):
-        return large.select(data, known_in(data, columns), target)
+        names = single(data.blank, labelled(data.blank.columns, columns))
+        return large.select(data, list(map(str, names)), target)
     frame = data.frame()
-    return frame[known(frame, columns)]
+    return frame[known(frame, labelled(frame.columns, columns))]
 
 
 @operation("data.sort")
@@ -244,7 +245,7 @@ def sort(
     data
         A table of any size. What doesn't fit in memory is sorted on disk.
     by
-        The column, or columns, to sort by.
+        The column, or columns, to sort by; a categorical one sorts by the order of its categories.
     ascending
         Whether small values come first: of all columns, or of each.
     na_position
@@ -273,16 +274,20 @@ def sort(
     [3, 2, 1]
     """
     target, data = destination(output, overwrite), Dataset.of(data)
-    keys = known_in(data, by)
+    keys = stored_in(data, by)
     if isinstance(ascending, list) and len(ascending) != len(keys):
         raise InvalidArguments(f"ascending takes one value for each of {len(keys)} columns, got {len(ascending)}")
     if too_large("duckdb", data, stream=target.path is not None):
         each = ascending if isinstance(ascending, list) else [ascending] * len(keys)
-        return large.sort(data, keys, each, na_position, ignore_index, target)
+        return large.sort(data, list(map(str, keys)), each, na_position, ignore_index, target)
     frame = data.frame()
     try:
         return frame.sort_values(
-            keys, ascending=ascending, na_position=na_position, ignore_index=ignore_index, kind="stable"
+            labelled([*frame.columns, *frame.index.names], keys),
+            ascending=ascending,
+            na_position=na_position,
+            ignore_index=ignore_index,
+            kind="stable",
         )
     except TypeError as error:
         raise InvalidArguments(f"a column holds values that can't be compared: {error}") from error

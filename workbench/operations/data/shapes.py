@@ -113,14 +113,19 @@ def _pivoted_on_disk(
     """Group on disk, and spread the groups, each of which is one row by then."""
     import pandas as pd
 
-    keys = [*([index] if isinstance(index, str) else index), *([columns] if isinstance(columns, str) else columns)]
-    functions = _by_column(values, aggfunc)
+    down = [index] if isinstance(index, str) else index
+    across = [columns] if isinstance(columns, str) else columns
+    keys, functions = [*down, *across], _by_column(values, aggfunc)
     agg: dict[str, Any] = {name: each if isinstance(each, list) else [each] for name, each in functions.items()}
     groups = large_summaries.groupby(data, keys, agg, dropna=options["dropna"], sort=False)
+    # A column can make rows, make columns and be aggregated, all at once: names of their own keep these apart.
+    own = keys if len({*keys, *functions}) == len(keys) + len(functions) else [f"\0{key}" for key in range(len(keys))]
+    named: dict[str | int, str] = dict(zip(own, keys, strict=True))
 
     def spread(chosen: dict[str, str]) -> DataFrame:
-        cells = groups[list(chosen.items())].set_axis(list(chosen), axis=1).reset_index()
-        return _pivoted(cells, values, index, columns, "first", **options)
+        cells = groups[list(chosen.items())].set_axis(list(chosen), axis=1).reset_index(names=own)
+        pivoted = _pivoted(cells, values, own[: len(down)], own[len(down) :], "first", **options)
+        return pivoted.rename_axis(index=named, columns=named)
 
     if isinstance(aggfunc, list):
         return pd.concat([spread(dict.fromkeys(functions, each)) for each in aggfunc], keys=aggfunc, axis=1)

@@ -49,13 +49,16 @@ def sql(
     overwrite
         What happens where it is there already: it is replaced in one step, or that is refused (`"error"`).
     **tables
-        The tables, of any size, by the names they have in the query. A frame's index is no column.
+        The tables, of any size, by the names they have in the query. A frame's index is no column. Times with a zone
+        are in UTC there: `day(t)` is the day in UTC, `day(timezone('Europe/Berlin', t))` the one in Berlin. Durations
+        are whole numbers of their unit, mostly microseconds.
 
     Returns
     -------
     pandas.DataFrame or pathlib.Path
         The rows; a Parquet file where `output` is given, or they don't fit in memory. Without an `ORDER BY` they are in
-        no order that can be relied on. Sums of whole numbers are whole numbers, `DECIMAL`s become floats.
+        no order that can be relied on. Sums of whole numbers are whole numbers, `DECIMAL`s become floats. The
+        difference of two times is an `INTERVAL`, which no table holds: `epoch(b - a)` is its seconds.
 
     Raises
     ------
@@ -157,10 +160,23 @@ def _plain(schema: Any) -> Any:
             f"query: the result has the columns {', '.join(twice)} more than once: name them with AS"
         )
     for position, field in enumerate(schema):
+        if _is_interval(field.type):
+            raise InvalidArguments(
+                f"query: the column {field.name!r} of the result is an INTERVAL, which no table holds: give a number, "
+                "e.g. epoch(b - a) for the seconds between two times, or date_diff('day', a, b)"
+            )
         if pa.types.is_decimal(field.type):
             whole = field.type.precision == 38 and field.type.scale == 0
             schema = schema.set(position, field.with_type(pa.int64() if whole else pa.float64()))
     return schema
+
+
+def _is_interval(type_: Any) -> bool:
+    """Tell whether a type is an interval, or holds some: pyarrow writes none into a file."""
+    import pyarrow as pa
+
+    inside = [type_.field(place).type for place in range(type_.num_fields)]
+    return pa.types.is_interval(type_) or any(map(_is_interval, inside))
 
 
 def _converted(batches: Iterator[Any], schema: Any) -> Iterator[Any]:

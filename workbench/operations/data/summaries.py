@@ -38,13 +38,17 @@ def profile(data: Dataset) -> DataFrame:
     import pandas as pd
 
     data = Dataset.of(data)
-    if not data.names:
-        raise InvalidArguments("data has no columns to describe")
+    _check_columns(data)
     if too_large("duckdb", data):
         return large_descriptions.profile(data)
     frame = data.frame()
     rows = [_column_profile(frame.iloc[:, position]) for position in range(frame.shape[1])]
     return pd.DataFrame(rows, index=pd.Index(frame.columns, name="column"))
+
+
+def _check_columns(data: Dataset) -> None:
+    if not len(data.blank.columns):
+        raise InvalidArguments("data has no columns to describe")
 
 
 def _column_profile(column: Series[Any]) -> dict[str, Any]:
@@ -99,6 +103,7 @@ def describe(data: Dataset, *, include: Literal["all"] | None = None) -> DataFra
     np.float64(2.0)
     """
     data = Dataset.of(data)
+    _check_columns(data)
     if too_large("duckdb", data):
         return large_descriptions.describe(data, include=include)
     frame = data.frame()

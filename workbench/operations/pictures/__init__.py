@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context, pixels
-from workbench.operations.pictures import beside, colours, formats, frames
+from workbench.operations.pictures import beside, colours, formats, frames, tiffs
 from workbench.operations.pictures.colours import Ready
 from workbench.operations.pictures.formats import Holds
 from workbench.operations.pictures.formats import ImageFormat as ImageFormat
@@ -102,6 +102,7 @@ def _check_side(frame: Image, to: str, holds: Holds) -> None:
 def _save(ready: list[Ready], path: Path, to: ImageFormat, options: dict[str, Any], stem: str) -> None:
     images = [image for image, _ in ready]
     first, *rest = images
+    exif = b""
     match to:
         case "pdf":
             from PIL import PdfImagePlugin  # noqa: F401 - or Pillow would load all of its plugins to find it
@@ -110,6 +111,8 @@ def _save(ready: list[Ready], path: Path, to: ImageFormat, options: dict[str, An
             options["title"] = stem
         case "tiff":
             first, *rest = [_page(*each) for each in ready]
+            exif = options.get("exif", b"")
+            options = {name: value for name, value in options.items() if name != "exif"}
         case "ico":
             _check_sizes(first, options)
             first = _without_profile(first)
@@ -119,6 +122,8 @@ def _save(ready: list[Ready], path: Path, to: ImageFormat, options: dict[str, An
         options = {**options, "save_all": True, "append_images": rest}
     try:
         first.save(path, formats.FORMATS[to].pillow, **options)
+        if exif:
+            tiffs.put_exif(path, exif)
     except (ValueError, KeyError, TypeError, SystemError, RuntimeError, OSError, struct.error) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's

@@ -18,6 +18,12 @@ _LAYOUT = frozenset(  # of a TIFF file itself: how its pixels lie there, which i
         *(530, 531, _ORIENTATION, 34_675),  # the last one is the profile, which is given beside it
     )
 )
+_LAYOUT_OF_TIFF = frozenset(  # what says so only in a TIFF, or points into one, and is no harm elsewhere
+    (
+        *(255, 263, 264, 265, 288, 289, 290, 291, 292, 293, 301, 326, 327, 328, 330, 332, 334, 340, 341, 342),
+        *(512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 532),
+    )
+)
 _BLOCKS = frozenset((700, 33_723, 34_377))  # XMP, IPTC, Photoshop's: tags in a TIFF, and no EXIF elsewhere
 _JPEG_MARKER = 65_533
 _START = b"Exif\0\0"
@@ -55,15 +61,21 @@ def _dpi(image: Image) -> tuple[float, float] | None:
 
 
 def _exif(image: Image, to: ImageFormat) -> bytes | None:
-    """Return the EXIF block without the orientation, which the pixels have followed; as it was, if that is all."""
+    """Return the EXIF block without the orientation, which the pixels have followed; as it was, if that is all.
+
+    For a TIFF, whose directories are made of it, it is always written anew: what is damaged shows by that.
+    """
     from PIL.Image import Exif
 
     try:
         tags = image.getexif()
         raw: bytes | None = image.info.get("exif")
-        surplus = (_LAYOUT if to == "tiff" else _LAYOUT | _BLOCKS).intersection(tags)
-        if raw and not surplus:
+        surplus = (_LAYOUT | _LAYOUT_OF_TIFF if to == "tiff" else _LAYOUT | _BLOCKS).intersection(tags)
+        if raw and not surplus and to != "tiff":
             return raw if raw.startswith(_START) else _START + raw
+        if raw and not len(tags):
+            context.note("exif", "left out: there is no tag in it that can be read")
+            return None
         exif = Exif()
         exif.load(tags.tobytes())  # a copy: the image stays as it is
         for tag in surplus.intersection(exif):

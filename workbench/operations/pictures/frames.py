@@ -56,6 +56,17 @@ def _several(image: Image) -> bool:
     return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
+def _read_exif(image: Image) -> None:
+    """Read the innermost directory of a TIFF's EXIF: Pillow does so with the others, then closes the file."""
+    from PIL.ExifTags import IFD
+
+    if image.format == "TIFF":
+        with contextlib.suppress(Exception):  # what a camera wrote breaks Pillow's parser in many ways
+            exif = image.getexif()
+            if IFD.Exif in exif:
+                exif.get_ifd(IFD.Interop)
+
+
 def frames_of(source: Source, *, everything: bool) -> Iterator[Image]:
     """Yield the image at each of its frames, decoded: the same object again and again, so copy what is to stay.
 
@@ -73,6 +84,7 @@ def frames_of(source: Source, *, everything: bool) -> Iterator[Image]:
     """
     image, name = source.image, source.name
     if not (everything and source.several):
+        _read_exif(image)
         with decoders.decoding(name, image.format):
             image.load()
         decoders.check_beside(image, name)
