@@ -154,6 +154,11 @@ def test_an_encoding_that_shows_late_is_told_as_one_that_shows_at_once(files, ro
     assert Dataset.of(root / "late.csv").frame()["t"].iloc[-1] == "café"
 
 
+def test_an_encoding_that_shows_in_a_first_row_of_megabytes_is_told(files, root):
+    (root / "t.csv").write_bytes(b"n,t\n1," + b"x" * 2_000_000 + "é\n".encode("latin-1"))
+    assert frame_of(files, root / "t.csv")["t"].iloc[0][-2:] == "xé"
+
+
 def test_a_column_without_a_name_is_called_as_pandas_calls_it(files, root):
     TABLE.to_csv(root / "t.csv")
     pd.testing.assert_frame_equal(frame_of(files, root / "t.csv"), pd.read_csv(root / "t.csv"))

@@ -20,8 +20,8 @@ class _Delimited(reading.Chosen):
 
     def __init__(self, source: Source) -> None:
         reader = formats.reader_of(source, Options())
-        with reader.open() as (schema, _):
-            nameless = {name: f"Unnamed: {position}" for position, name in enumerate(schema.names) if not name}
+        names = reading.settled(lambda: reading.schema_of(reader).names, reader)
+        nameless = {name: f"Unnamed: {position}" for position, name in enumerate(names) if not name}
         super().__init__(reader, source, None, nameless)
         self._leave_times()
 
@@ -33,8 +33,8 @@ class _Delimited(reading.Chosen):
     def _leave_times(self) -> None:
         import pyarrow as pa
 
-        with self.open() as (schema, _):
-            self.fit({field.name: pa.string() for field in schema if pa.types.is_temporal(field.type)})
+        schema = reading.schema_of(self)
+        self.fit({field.name: pa.string() for field in schema if pa.types.is_temporal(field.type)})
 
 
 def reader_of(source: Source) -> Reader:

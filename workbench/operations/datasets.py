@@ -218,11 +218,7 @@ class Dataset:
         return self._readers
 
     def _schemas(self) -> list[Any]:
-        found = []
-        for reader in self._opened():
-            with reader.open() as (schema, _):
-                found.append(schema)
-        return found
+        return list(map(reading.schema_of, self._opened()))
 
     def _joint(self) -> Any:
         sources = self.sources

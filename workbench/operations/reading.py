@@ -167,6 +167,12 @@ def _named(sources: Sequence[Source]) -> str:
     return ", ".join(source.name for source in sources[:3])
 
 
+def schema_of(reader: Reader) -> Any:
+    """Return the columns and types that a table has as it is read now."""
+    with reader.open() as (schema, _):
+        return schema
+
+
 def together(readers: Sequence[Reader], schema: Any) -> Iterator[Any]:
     """Yield the batches of tables below each other, with one schema."""
     for reader in readers:
@@ -208,10 +214,7 @@ def joined(sources: Sequence[Source], readers: Sequence[Reader]) -> Any:
     InvalidArguments
         If the sources differ in their columns, or nothing holds both of two types.
     """
-    schemas = []
-    for reader in readers:
-        with reader.open() as (schema, _):
-            schemas.append(schema)
+    schemas = list(map(schema_of, readers))
     joint = joint_schema(list(zip(sources, schemas, strict=True)))
     for reader, schema in zip(readers, schemas, strict=True):
         if others := {field.name: field.type for field in joint if field.type != schema.field(field.name).type}:
