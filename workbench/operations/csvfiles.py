@@ -88,7 +88,7 @@ class CsvReader:
         import pyarrow as pa
 
         found = pa.schema([field for field in schema if field.name not in self._types])
-        if not self._text.may_change(found):
+        if not self._text.may_change(found, self._names):
             return {}
         with self._opened({name: pa.string() for name in self._names}, self._nulls(), True) as (_, batches):
             first = next(iter(batches), None)

@@ -74,7 +74,7 @@ class CsvText:
         except csv.Error:  # a field beyond the module's limit: the place isn't found
             return
 
-    def may_change(self, schema: Any) -> bool:
+    def may_change(self, schema: Any, names: list[str]) -> bool:
         """Tell whether types that were found of the first block may be such as change what is written.
 
         See `csvtext.kept_as_text`, which looks closer, and takes as long as reading the block does.
@@ -87,10 +87,15 @@ class CsvText:
             sample = file.read(csvtext.SAMPLE)
         if _names_hexadecimals(sample):
             return True
-        header, *rows = itertools.islice(self.rows(), _LOOKED_AT)
-        places = {name: place for place, name in enumerate(header[1])}
+        places = {name: place for place, name in enumerate(names)}
         floats = [places[field.name] for field in schema if pa.types.is_floating(field.type)]
-        return any(all(_WHOLE.fullmatch(row[place]) for _, row in rows if place < len(row)) for place in floats)
+        # Of the sample only: in a file of blank lines no number of rows would be an end.
+        text = codecs.getincrementaldecoder(self.encoding)("replace").decode(sample[: csvtext.SAMPLE >> 2])
+        try:
+            rows = list(itertools.islice(csv.reader(text.splitlines(), delimiter=self.delimiter), 1, _LOOKED_AT))
+        except csv.Error:  # a field beyond the module's limit
+            return True
+        return any(all(_WHOLE.fullmatch(row[place]) for row in rows if place < len(row)) for place in floats)
 
     def check_end(self, value: object) -> None:
         """Refuse a file whose last field, `value`, goes on to its end over lines, as its quote isn't closed.
