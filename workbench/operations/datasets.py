@@ -260,7 +260,6 @@ def exact_frame(table: Any) -> DataFrame:
     """
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     table = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
     frame: DataFrame = table.to_pandas()
@@ -268,14 +267,23 @@ def exact_frame(table: Any) -> DataFrame:
     exact = []
     for name in table.column_names:
         column = table[name]
-        if column.type in wide and column.null_count and name in frame.columns:
-            least, most = pc.min_max(column).as_py().values()
-            if least is not None and max(-least, most) > EXACT:
-                frame[name] = column.to_pandas(types_mapper=wide.get).array
-                exact.append(name)
+        if column.type in wide and column.null_count and name in frame.columns and farthest(column) > EXACT:
+            frame[name] = column.to_pandas(types_mapper=wide.get).array
+            exact.append(name)
     if exact:
         context.note("types", f"Int64, as floats would lose digits of what isn't missing: {', '.join(exact[:20])}")
     return frame
+
+
+def farthest(column: Any) -> int:
+    """Return how far an Arrow column's whole numbers go from zero; 0 where there are none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_integer(column.type) or column.null_count == len(column):
+        return 0
+    least, most = pc.min_max(column).as_py().values()
+    return int(max(-least, most))
 
 
 def limit() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from workbench.operations.columnar import (
     parquet_writer,
 )
 from workbench.operations.csvfiles import CsvReader
-from workbench.operations.csvtext import check_delimiter
+from workbench.operations.csvtext import check_delimiter, check_encoding
 from workbench.operations.csvwriting import csv_writer
 from workbench.operations.jsonlines import JsonLinesReader, json_writer
 from workbench.operations.tabular import Compression, Options, Reader, Source, TableFormat, Write
@@ -107,6 +107,27 @@ def source_of(file: FileRef) -> Source:
     """Return a table's file as the operation was given it, its format told by its name."""
     path = context.input_path(file)
     return tabular.source_of(path, getattr(file, "name", path.name))
+
+
+def options_of(
+    column_types: Mapping[str, str] | None,
+    delimiter: str | None,
+    encoding: str | None,
+    null_values: Sequence[str] | None,
+) -> Options:
+    """Return how a text file is read, of what an operation was given.
+
+    Raises
+    ------
+    InvalidArguments
+        If a type, the delimiter or the encoding isn't one.
+    """
+    return Options(
+        delimiter=None if delimiter is None else check_delimiter(delimiter, "delimiter"),
+        column_types=tabular.types_of(None if column_types is None else dict(column_types)),
+        null_values=None if null_values is None else tuple(null_values),
+        encoding=None if encoding is None else check_encoding(encoding),
+    )
 
 
 def reader_of(

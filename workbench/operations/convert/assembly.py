@@ -9,10 +9,9 @@ from typing import Any
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context, formats, partitions, reading
 from workbench.operations.context import Output, Overwrite
-from workbench.operations.csvtext import check_delimiter, check_encoding
 from workbench.operations.formats import Target
 from workbench.operations.registry import operation
-from workbench.operations.tabular import Compression, Options, Reader, Source, TableFormat, types_of
+from workbench.operations.tabular import Compression, Reader, Source, TableFormat
 from workbench.values.refs import DirectoryPath, FileRef, FileRefs, OutputPath
 
 
@@ -69,7 +68,8 @@ def split(
         raise InvalidArguments(f"rows: takes a number above zero, got {rows}")
     file = formats.source_of(source)
     target = formats.target_of(to or file.format, compression)
-    options = _options(target, [file], column_types, delimiter, encoding, null_values)
+    options = formats.options_of(column_types, delimiter, encoding, null_values)
+    options = options._replace(as_text=_kept(target, [file]))
     reader = formats.reader_of(file, options, columns)
     return reading.settled(lambda: list(_parts(reader, file.stem, rows, target)), reader)
 
@@ -144,7 +144,8 @@ def concat(
     files = [formats.source_of(source) for source in sources]
     formats.check_apart(output, *files)
     target = formats.target_of(to, compression, output)
-    options = _options(target, files, column_types, delimiter, encoding, null_values)
+    options = formats.options_of(column_types, delimiter, encoding, null_values)
+    options = options._replace(as_text=_kept(target, files))
     readers = [formats.reader_of(file, options, columns) for file in files]
 
     def write(part: Path) -> None:
@@ -221,29 +222,17 @@ def partition(
     """
     file = formats.source_of(source)
     target = formats.target_of(to, compression)
-    options = _options(target, [file], column_types, delimiter, encoding, null_values)
+    options = formats.options_of(column_types, delimiter, encoding, null_values)
+    options = options._replace(as_text=_kept(target, [file]))
     reader = formats.reader_of(file, options, columns)
     return reading.settled(
         lambda: partitions.write(reader, file, partition_by, target, output, overwrite=overwrite), reader
     )
 
 
-def _options(
-    target: Target,
-    files: list[Source],
-    column_types: dict[str, str] | None,
-    delimiter: str | None,
-    encoding: str | None,
-    null_values: list[str] | None,
-) -> Options:
-    """Return how files are read: from CSV to CSV, cells stay as they are written."""
-    return Options(
-        delimiter=None if delimiter is None else check_delimiter(delimiter, "delimiter"),
-        column_types=types_of(column_types),
-        null_values=None if null_values is None else tuple(null_values),
-        encoding=None if encoding is None else check_encoding(encoding),
-        as_text=target.format in ("csv", "tsv") and all(file.delimited for file in files),
-    )
+def _kept(target: Target, files: list[Source]) -> bool:
+    """Tell whether cells stay as they are written: from CSV to CSV."""
+    return target.format in ("csv", "tsv") and all(file.delimited for file in files)
 
 
 def _pieces(batches: Iterator[Any], rows: int) -> Iterator[Iterator[Any]]:

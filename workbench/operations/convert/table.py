@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import context, formats, parts, reading, tabular
+from workbench.operations import context, formats, parts, reading
 from workbench.operations.context import Output, Overwrite
-from workbench.operations.csvtext import check_delimiter, check_encoding
 from workbench.operations.registry import operation
-from workbench.operations.tabular import BadRows, Compression, Options, Reader, TableFormat
+from workbench.operations.tabular import BadRows, Compression, Reader, TableFormat
 from workbench.values.refs import FileRef, OutputPath
 
 
@@ -122,12 +121,8 @@ def table(
         raise InvalidArguments(f"decimal: takes one character, got {decimal!r}")
     if on_bad_rows not in ("error", "skip", "warn"):
         raise InvalidArguments(f"on_bad_rows: takes 'error', 'skip' or 'warn', got {on_bad_rows!r}")
-    options = Options(
-        delimiter=None if delimiter is None else check_delimiter(delimiter, "delimiter"),
-        column_types=tabular.types_of(column_types),
-        null_values=None if null_values is None else tuple(null_values),
+    options = formats.options_of(column_types, delimiter, encoding, null_values)._replace(
         quoted_strings_can_be_null=quoted_strings_can_be_null,
-        encoding=None if encoding is None else check_encoding(encoding),
         decimal=decimal,
         on_bad_rows=on_bad_rows,
         sheet=sheet,

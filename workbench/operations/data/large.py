@@ -15,8 +15,8 @@ from workbench.core.errors import InvalidArguments
 from workbench.operations import context
 from workbench.operations.context import Output
 from workbench.operations.data import duck, results
-from workbench.operations.data.large_types import with_missing
-from workbench.operations.datasets import Dataset, exact_frame, retyped
+from workbench.operations.data.large_types import first_categories, with_missing
+from workbench.operations.datasets import Dataset, exact_frame, farthest, retyped
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -259,7 +259,7 @@ def _index_of(schema: Any) -> list[str]:
     return [each for each in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(each, str)]
 
 
-def categories(connection: Any, data: Dataset, view: str = "data") -> dict[str, Any]:
+def categories(connection: Any, data: Dataset) -> dict[str, Any]:
     """Return of each categorical column its categories, in their order, as an Arrow array.
 
     The schema tells none: they are those that the first rows know, and then others as they occur.
@@ -270,8 +270,6 @@ def categories(connection: Any, data: Dataset, view: str = "data") -> dict[str, 
         Where DuckDB sees the table.
     data
         The table.
-    view
-        What DuckDB calls it.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -280,10 +278,9 @@ def categories(connection: Any, data: Dataset, view: str = "data") -> dict[str, 
     for field in data.schema:
         if not pa.types.is_dictionary(field.type):
             continue
-        first = next(data.batches(columns=[field.name]), None)
-        known = pa.array([], field.type.value_type) if first is None else first.column(0).dictionary.drop_null()
+        known = first_categories(data, field.name)
         x = duck.column(data, field.name)
-        query = f"SELECT {x} FROM {view} WHERE {x} IS NOT NULL GROUP BY {x} ORDER BY min({duck.ROW})"  # noqa: S608
+        query = f"SELECT {x} FROM data WHERE {x} IS NOT NULL GROUP BY {x} ORDER BY min({duck.ROW})"  # noqa: S608
         for batch in duck.batches(connection, query):
             values = batch.column(0).cast(field.type.value_type)
             known = pa.concat_arrays([known, values.filter(pc.invert(pc.is_in(values, known)))])
@@ -374,17 +371,14 @@ def watched(batches: Iterator[Any], gaps: set[str]) -> Iterator[Any]:
 
 def with_gaps(frame: DataFrame, gaps: set[str]) -> DataFrame:
     """Return a frame of some rows with the types that pandas has for all of them, missing ones included."""
+    import pyarrow as pa
+
     changed = {
-        name: with_missing(dtype, _farthest(frame[name]) if dtype.kind in "iu" else 0)
+        name: with_missing(dtype, farthest(pa.array(frame[name])) if dtype.kind in "iu" else 0)
         for name, dtype in frame.dtypes.items()
         if name in gaps
     }
     return frame.astype({name: dtype for name, dtype in changed.items() if dtype != frame[name].dtype})
-
-
-def _farthest(column: Any) -> int:
-    """Return how far a column's whole numbers go from zero."""
-    return max(-int(column.min()), int(column.max())) if len(column) and column.notna().any() else 0
 
 
 def _missing(column: Any) -> Any:

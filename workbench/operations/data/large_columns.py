@@ -72,22 +72,11 @@ def whole_dtypes(data: Dataset, names: list[str]) -> dict[str, Any]:
     for batch in data.batches(columns=sorted(open_)) if open_ else ():
         gaps |= {name for name in open_ if batch.column(name).null_count}
         for name in open_:
-            farthest[name] = max(farthest[name], _farthest(batch.column(name)))
+            farthest[name] = max(farthest[name], datasets.farthest(batch.column(name)))
         open_ -= {name for name in gaps if farthest[name] > datasets.EXACT or dtypes[name].kind == "b"}
         if not open_:
             break
     return dtypes | {name: with_missing(dtypes[name], farthest[name]) for name in gaps}
-
-
-def _farthest(column: Any) -> int:
-    """Return how far whole numbers go from zero; 0 where there are none."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not pa.types.is_integer(column.type) or column.null_count == len(column):
-        return 0
-    least, most = pc.min_max(column).as_py().values()
-    return int(max(-least, most))
 
 
 def _even(batches: Iterator[Any]) -> Iterator[Any]:

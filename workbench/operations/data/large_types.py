@@ -71,9 +71,18 @@ def as_pandas(series: Any, data: Dataset, name: str, dtype: Any) -> Any:
 
 def _categories(series: Any, data: Dataset, name: str) -> list[Any]:
     """Return a column's categories, in their order where the data has one: its schema tells none."""
-    first = next(data.batches([name]), None)
-    known = [] if first is None else first.column(0).dictionary.to_pylist()
+    known: list[Any] = first_categories(data, name).to_pylist()
     return known + sorted(set(series.dropna()) - set(known))
+
+
+def first_categories(data: Dataset, name: str) -> Any:
+    """Return the categories that a column's first rows know, in their order, as an Arrow array."""
+    import pyarrow as pa
+
+    first = next(data.batches([name]), None)
+    if first is None:
+        return pa.array([], data.schema.field(name).type.value_type)
+    return first.column(0).dictionary.drop_null()
 
 
 def check_fits(data: Dataset, name: str, function: str) -> None:
