@@ -25,10 +25,9 @@ from workbench.core.states import State, TaskRecord
 pytest.importorskip("panel")
 
 from workbench.dashboard import actions, head, previews
-from workbench.dashboard.figures import Window
 from workbench.dashboard.model import Model
 from workbench.dashboard.page import Page
-from workbench.dashboard.views import TITLES, queues
+from workbench.dashboard.views import TITLES
 from workbench.dashboard.views.base import AGAIN
 from workbench.dashboard.views.dead import MOST
 from workbench.dashboard.views.overview import still
@@ -455,44 +454,6 @@ async def test_no_block_is_lost_to_the_stream_while_more_come_with_a_lane(visit:
     assert sorted(drawn) == ["task-1", "task-2", "task-3"]
 
 
-@pytest.mark.parametrize(
-    ("arriving", "leaving", "drained", "words"),
-    [(0.0, 0.0, None, "waiting"), (2.0, 2.0, None, "waiting"), (2.0, 1.0, None, "growing"),
-     (1.0, 2.0, 5.0, "getting shorter")],
-)  # fmt: skip
-def test_a_queue_is_said_to_be_what_its_rates_say(arriving: float, leaving: float, drained: Any, words: str) -> None:
-    facts = QueueFacts(queue="tasks.text", kind="tasks", ready=5, consumers=1, arriving=arriving, leaving=leaving,
-                       drained_in=drained)  # fmt: skip
-    assert queues._condition(facts)[1] == words
-
-
-def test_the_broker_is_not_called_well_before_anybody_has_said_so() -> None:
-    model = Model()
-    assert "not known yet" in still(model.picture)
-    assert "no alarm" not in still(model.picture)
-    model.take(changes(workers=(worker("w1"),)), None, address="here")
-    assert "no alarm" in still(model.picture)
-    model.miss(GONE, address="here")
-    assert "not known now" in still(model.picture)
-    assert "no alarm" not in still(model.picture)
-    model.take(changes(), None, address="here")
-    assert "no alarm" in still(model.picture)
-
-
-def test_charts_follow_the_time_until_their_reader_moves_them() -> None:
-    window = Window()
-    assert window.follow(100.0, 60.0)
-    assert (window.range.start, window.range.end) == (40_000, 100_000)
-    window.range.update(start=10_000, end=70_000)  # as a browser tells
-    assert window.held
-    assert not window.follow(101.0, 60.0)
-    assert window.range.end == 70_000
-    window.release()
-    assert window.follow(102.0, 60.0)
-    window.hold()
-    assert not window.follow(103.0, 60.0)
-
-
 @visited
 async def test_a_chart_that_is_held_keeps_what_it_shows(visit: Visited) -> None:
     for name in ("overview", "charts"):
@@ -509,14 +470,3 @@ async def test_a_chart_that_is_held_keeps_what_it_shows(visit: Visited) -> None:
         view.on({"act": "follow"})
         assert window.range.end == int(visit.feed.picture.at.timestamp()) * 1000
         assert getattr(view, boards[name]).parts["follow"] == ""
-
-
-def test_an_hour_begins_with_a_whole_stretch_and_its_number_counts_all() -> None:
-    model = Model()
-    second = int(BEGAN.timestamp())
-    told = tuple(Bucket(at, "text", "", succeeded=6) for at in range(second - 3600, second))
-    offset = 4  # so that no stretch begins where the hour does
-    model.take(changes(BEGAN + timedelta(seconds=offset), buckets=told, counters=()), None, address="")
-    lines = model.picture.lines("text", 3600, 300)
-    assert lines.ended[0] == 6.0
-    assert lines.number == 6 * (3600 - offset)
