@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import multiprocessing.util
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,12 @@ from tests import postgres
 # An example takes as long as the machine lets it: what else runs there isn't what is tested.
 settings.register_profile("workbench", deadline=None)
 settings.load_profile("workbench")
+
+
+def pytest_collection_finish() -> None:
+    """Refuse to run where an import made the process ignore SIGTERM: every process that tests start would inherit it."""
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        raise pytest.UsageError("SIGTERM is ignored here: a test imports what only a worker's processes may import")
 
 
 @pytest.fixture(scope="session", autouse=True)

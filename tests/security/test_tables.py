@@ -16,7 +16,7 @@ import pytest
 
 from tests.security import hostile_tables
 from tests.security.limits import tried
-from tests.security.trials import read
+from tests.security.received import read
 from workbench.core.errors import InputError
 from workbench.operations import context, registry
 from workbench.values import bounds

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tests.security.limits import tried
-from tests.security.trials import read
+from tests.security.received import read
 from workbench.core.errors import InputError, InputTooLarge
 from workbench.operations import csvfiles, tabular
 from workbench.operations.csvfiles import CsvReader

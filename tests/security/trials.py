@@ -17,18 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import workbench.worker.preload  # noqa: F401 - as slots are started
-from workbench.operations import datasets, registry
+from tests.security.received import read
+from workbench.operations import registry
 from workbench.values import unpacking
 from workbench.values.files import Files
 from workbench.values.refs import FileRef
 from workbench.worker import child
-
-
-def read(kind: str, path: str) -> Any:
-    """Return what an operation gets that asks for a `frame` or a `table` and is sent a file."""
-    place = Path(path)
-    return datasets.from_wire(kind, FileRef(path, place.name), Files("", [str(place.parent)]))
-
 
 # Those of others come from the preload: it says which allocator Arrow takes, and that before Arrow is imported.
 NAMES: dict[str, Any] = {name: sys.modules[name] for name in ("numpy", "pandas", "pyarrow")} | {
