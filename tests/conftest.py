@@ -19,7 +19,7 @@ settings.load_profile("workbench")
 
 
 def pytest_collection_finish() -> None:
-    """Refuse to run where an import made the process ignore SIGTERM: every process that tests start would inherit it."""
+    """Refuse to run where an import made the process ignore SIGTERM: all that tests start would inherit it."""
     if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
         raise pytest.UsageError("SIGTERM is ignored here: a test imports what only a worker's processes may import")
 
