@@ -51,6 +51,22 @@ def test_keys_of_two_types_or_names_are_joined_alike(how, directory: Path, monke
         assert_frame_equal(found, expected, check_dtype=False)
 
 
+@pytest.mark.parametrize("how", ["left", "outer"])
+def test_categories_keep_their_order_where_tables_are_joined_on_disk(how, directory: Path, monkeypatch):
+    sizes = pd.CategoricalDtype(["small", "large", "unused"], ordered=True)
+    left = pd.DataFrame({"k": [1, 2, 3, 4], "size": pd.Categorical(["large", "small", None, "large"], dtype=sizes)})
+    right = pd.DataFrame({"k": [4, 2, 9], "size": pd.Categorical(["b", "a", "a"]), "x": [1, 2, 3]})
+    expected = joins.merge(left, right, how, on="k")
+    with engine(monkeypatch, "duckdb"):
+        found = joins.merge(written(left, directory), written(right, directory), how, on="k")
+    assert_frame_equal(found, expected, check_dtype=False)
+    for column in ("size_x", "size_y"):
+        assert found[column].dtype == expected[column].dtype
+    output = directory / "sizes.parquet"
+    joins.merge(left, right, how, on="k", output=str(output))
+    assert pd.read_parquet(output)["size_x"].dtype == sizes
+
+
 @pytest.mark.parametrize("options", [{"how": "cross"}, {"indicator": True}, {"sort": True}])
 def test_what_has_to_be_joined_in_memory_is_and_otherwise_says_what_to_do(options, directory: Path, monkeypatch):
     left, right = LEFT.drop(columns="k") if "how" in options else LEFT, RIGHT

@@ -195,8 +195,16 @@ def test_columns_that_are_not_named_by_text_are_found_by_it(tmp_path: Path, stre
     gaps.fillna(frame, 0, output=str(output))
     assert_frame_equal(pd.read_parquet(output), frame.fillna(0))
     assert_frame_equal(gaps.fillna(frame, {"1": 7}, columns=["1"]), frame.fillna({1: 7}))
-    with pytest.raises(InvalidArguments, match=r"column 1 is of type int.*text"):
-        gaps.fillna(str(path), 0)
+    derived.astype(frame, "Int64", output=str(output))
+    assert_frame_equal(pd.read_parquet(output), frame.astype("Int64"))
+    for call in (
+        lambda: gaps.fillna(str(path), 0),
+        lambda: derived.astype(str(path), "Int64"),
+        lambda: derived.assign(str(path), {"one": "1 + 1"}),
+        lambda: derived.assign(frame, {"one": "1 + 1"}, output=str(output)),
+    ):
+        with pytest.raises(InvalidArguments, match=r"column 1 is of type int.*text"):
+            call()
     assert_frame_equal(rows.select(str(path), ["2"]), frame[[2]])
     assert_frame_equal(gaps.dropna(str(path), subset="1"), frame.dropna(subset=1))
     with pytest.raises(InvalidArguments, match=r"no column '1' whose name is text.* type int"):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations import context
+from workbench.operations.context import Output
+from workbench.operations.datasets import Dataset, too_large
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-    from workbench.operations.datasets import Dataset
 
 
 Columns = str | list[str]
@@ -106,13 +106,28 @@ def _one_level(data: DataFrame, what: str) -> None:
         )
 
 
+def streams(data: Dataset, target: Output) -> bool:
+    """Choose and note whether rows are to stream by: where they don't fit in memory, or go from a file into a file.
+
+    Raises
+    ------
+    InvalidArguments
+        If they are, and the name of a column isn't text.
+    """
+    if not too_large("pyarrow", data, stream=target.path is not None and not data.in_memory):
+        return False
+    named_by_text(data.blank)
+    return True
+
+
 def named_by_text(data: DataFrame) -> None:
-    """Raise if the name of a column isn't text, as where a table's rows stream by."""
+    """Raise if the name of a column isn't text, where rows stream by or names of text come to be beside it."""
     for name in data.columns:
         if not isinstance(name, str):
             raise InvalidArguments(
                 f"the name of column {name!r} is of type {type(name).__name__}, where text is needed in a table that "
-                "doesn't fit in memory: name its columns by text (data.columns.map(str)) and write it anew"
+                "doesn't fit in memory, or in a file with other names of text: name its columns by text "
+                "(data.columns.map(str)) and write it anew"
             )
 
 

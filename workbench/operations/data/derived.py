@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
 from workbench.operations.data import expressions, large, large_columns, results
-from workbench.operations.data.columns import distinct, known, new_name, numeric, refusing, shown
+from workbench.operations.data.columns import (
+    distinct,
+    known,
+    named_by_text,
+    new_name,
+    numeric,
+    refusing,
+    shown,
+    streams,
+)
 from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, in_memory, too_large
 from workbench.operations.registry import operation
@@ -114,7 +123,7 @@ def astype(
     types = _types(data.blank, dtype)
     if any(isinstance(each, pd.CategoricalDtype) for each in types.values()):
         in_memory("data.astype with a type of categories", data)
-    elif too_large("pyarrow", data, stream=target.path is not None):
+    elif streams(data, target):
         return large_columns.computed(data, list(types), lambda _: lambda block: _as(block, types), target)
     frame = data.frame().copy(deep=False)
     for name, column in _as(frame, types).items():
@@ -221,14 +230,16 @@ def assign(
     if not columns:
         raise InvalidArguments("columns takes at least one expression")
     target, data = destination(output, overwrite), Dataset.of(data)
-    if too_large("pyarrow", data, stream=target.path is not None):
+    if target.path is not None:
+        named_by_text(data.blank)
+    if streams(data, target):
         _assigned(data.blank, columns)  # which refuses what isn't understood before anything is read
         named = set().union(*(expressions.names_in(expression, data.blank) for expression in columns.values()))
         needed = [name for name in large.columns_of(data) if name in named] or large.columns_of(data)[:1]
         return large_columns.computed(
             data, needed, lambda _: lambda block: _assigned(block, columns)[list(columns)], target
         )
-    return _assigned(data.frame(), columns)
+    return results.handed(_assigned(data.frame(), columns), f"{data.stem}.parquet", target)
 
 
 def _assigned(data: DataFrame, columns: dict[str, str]) -> DataFrame:

@@ -14,10 +14,10 @@ from workbench.operations.data.columns import (
     kind,
     known,
     labelled,
-    named_by_text,
     numeric,
     refusing,
     single,
+    streams,
 )
 from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, in_memory, too_large
@@ -135,11 +135,9 @@ def fillna(
     if limit is not None and limit < 1:
         raise InvalidArguments(f"limit takes a number above zero, got {limit}")
     target, data = destination(output, overwrite), Dataset.of(data)
-    streamed = too_large("pyarrow", data, stream=target.path is not None and not data.in_memory)
+    streamed = streams(data, target)
     frame = data.blank if streamed else data.frame()
     distinct(frame)
-    if streamed:
-        named_by_text(frame)
     names = list(frame.columns) if columns is None else single(frame, labelled(frame.columns, columns))
     if isinstance(value, dict):
         value = dict(zip(known(frame, labelled(frame.columns, list(value))), value.values(), strict=True))

@@ -259,7 +259,7 @@ def _index_of(schema: Any) -> list[str]:
     return [each for each in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(each, str)]
 
 
-def categories(connection: Any, data: Dataset) -> dict[str, Any]:
+def categories(connection: Any, data: Dataset, view: str = "data") -> dict[str, Any]:
     """Return of each categorical column its categories, in their order, as an Arrow array.
 
     The schema tells none: they are those that the first rows know, and then others as they occur.
@@ -270,6 +270,8 @@ def categories(connection: Any, data: Dataset) -> dict[str, Any]:
         Where DuckDB sees the table.
     data
         The table.
+    view
+        Its name there.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -280,7 +282,7 @@ def categories(connection: Any, data: Dataset) -> dict[str, Any]:
             continue
         known = first_categories(data, field.name)
         x = duck.column(data, field.name)
-        query = f"SELECT {x} FROM data WHERE {x} IS NOT NULL GROUP BY {x} ORDER BY min({duck.ROW})"  # noqa: S608
+        query = f"SELECT {x} FROM {view} WHERE {x} IS NOT NULL GROUP BY {x} ORDER BY min({duck.ROW})"  # noqa: S608
         for batch in duck.batches(connection, query):
             values = batch.column(0).cast(field.type.value_type)
             known = pa.concat_arrays([known, values.filter(pc.invert(pc.is_in(values, known)))])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Output
 from workbench.operations.data import duck, results
-from workbench.operations.data.large import columns_of, refuse_categories
+from workbench.operations.data.large import categories, categorized, columns_of, refuse_categories
 from workbench.operations.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -56,23 +56,7 @@ def merge(
     refuse_categories(left, left_on)
     refuse_categories(right, right_on)
     _check_comparable(left, right, left_on, right_on)
-    shared = {a for a, b in zip(left_on, right_on, strict=True) if a == b}
-    both = (set(columns_of(left)) & set(columns_of(right))) - shared
-    fields: list[Any] = []
-    columns: list[str] = []
-    for side, data, suffix in (("l", left, suffixes[0]), ("r", right, suffixes[1])):
-        for field in map(data.schema.field, columns_of(data)):
-            name = f"{side}.{duck.column(data, field.name)}"
-            if field.name in shared:
-                if side == "r":
-                    continue
-                name = f"coalesce({name}, r.{duck.column(right, field.name)})"
-                field = _common(field, right, how)
-            fields.append(field.with_name(field.name + suffix if field.name in both else field.name))
-            columns.append(f"{name} AS m{len(columns)}")
-    names = [field.name for field in fields]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InvalidArguments(f"suffixes: the columns {', '.join(twice)} would occur twice: give others")
+    made = _columns(left, right, how, left_on, right_on, suffixes)
     pairs = [
         (f"l.{duck.column(left, a)}", f"r.{duck.column(right, b)}") for a, b in zip(left_on, right_on, strict=True)
     ]
@@ -86,16 +70,55 @@ def merge(
         "outer": ", ".join([*(f"o{place} NULLS {last}" for place, last in enumerate(missing)), "l_", "r_"]),
     }[how]
     join = "FULL" if how == "outer" else how.upper()
+    columns = [f"{column.sql} AS m{place}" for place, column in enumerate(made)]
     columns += [f"coalesce({a}, {b}) AS o{place}" for place, (a, b) in enumerate(pairs) if how == "outer"]
     columns += [f"l.{duck.ROW} AS l_", f"r.{duck.ROW} AS r_"]
+    schema = pa.schema([column.field for column in made])
     with duck.opened(l=left, r=right) as connection:
         check(_counted(connection, left, right, left_on, right_on))
         # One after the other, on disk: in one query both would be in memory together.
         query = f"SELECT {', '.join(columns)} FROM l {join} JOIN r ON {on}"  # noqa: S608
         duck.run(connection, f"CREATE TABLE joined AS {query}")
-        merged = ", ".join(f"m{place}" for place in range(len(fields)))
+        told = {side: categories(connection, data, side) for side, data in (("l", left), ("r", right))}
+        known = {each.field.name: told[each.side][each.own] for each in made if each.own in told[each.side]}
+        merged = ", ".join(f"m{place}" for place in range(len(made)))
         found = duck.batches(connection, f"SELECT {merged} FROM joined ORDER BY {order}")  # noqa: S608
-        return results.collect(found, pa.schema(fields), f"{left.stem}.parquet", output)
+        return results.collect(categorized(found, schema, known), schema, f"{left.stem}.parquet", output)
+
+
+class _Column(NamedTuple):
+    """A column of what is joined."""
+
+    side: Literal["l", "r"]
+    """The table that it comes from."""
+    own: str
+    """Its name there."""
+    field: Any
+    """Its name and type in the result."""
+    sql: str
+
+
+def _columns(
+    left: Dataset, right: Dataset, how: str, left_on: list[str], right_on: list[str], suffixes: tuple[str, str]
+) -> list[_Column]:
+    """Return the columns of the result: a key that both tables have under one name is there once."""
+    shared = {a for a, b in zip(left_on, right_on, strict=True) if a == b}
+    both = (set(columns_of(left)) & set(columns_of(right))) - shared
+    made = []
+    sides: list[tuple[Literal["l", "r"], Dataset, str]] = [("l", left, suffixes[0]), ("r", right, suffixes[1])]
+    for side, data, suffix in sides:
+        for field in map(data.schema.field, columns_of(data)):
+            own, sql = field.name, f"{side}.{duck.column(data, field.name)}"
+            if own in shared:
+                if side == "r":
+                    continue
+                sql = f"coalesce({sql}, r.{duck.column(right, own)})"
+                field = _common(field, right, how)
+            made.append(_Column(side, own, field.with_name(own + suffix if own in both else own), sql))
+    names = [column.field.name for column in made]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidArguments(f"suffixes: the columns {', '.join(twice)} would occur twice: give others")
+    return made
 
 
 def _common(field: Any, right: Dataset, how: str) -> Any:
