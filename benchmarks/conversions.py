@@ -3,9 +3,10 @@
     .venv/bin/python benchmarks/conversions.py [--pictures] [--times 2] [--rounds 5] [csv-jsonl png-webp …]
 
 The table is the flights of 2013, so many times over; the picture a photograph of six megapixels. Both sides run in
-turn, each in a process of its own that imports first, as a worker's slots do (`worker.preload`), and then measures only
-the call; what counts is the best of the rounds. Where pyarrow can't write a format (JSON, Excel) the bare script does
-what its users do: rows as Python objects, one after the other, into the format's library.
+turn, each in a process of its own that imports first and then measures only the call; ours imports what a worker's
+slots do, and allocates memory as they do. What counts is the best of the rounds. Where pyarrow can't write a format
+(JSON, Excel) the bare script does what its users do: rows as Python objects, one after the other, into the format's
+library.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,8 @@ from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+from workbench.worker import memory
 
 IMPORTS = """
 import json, sys, time
@@ -84,6 +88,12 @@ def convert(source, target):
         image.save(target, **OPTIONS.get(kind, {}))
 """
 
+SLOT = """
+import workbench.worker.preload
+from workbench.worker import memory
+memory.share_arena()
+"""
+
 OURS = """
 from workbench.operations.convert import table
 from workbench.values.refs import FileRef
@@ -117,10 +127,12 @@ SIZE = (3000, 2000)
 def measured(script: str, source: Path, target: Path) -> tuple[float, float]:
     """Return the seconds of one conversion in a process of its own, and its highest memory in MB."""
     target.unlink(missing_ok=True)
-    command = [sys.executable, "-c", IMPORTS + script + MEASURE, str(source), str(target)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    seconds, memory = done.stdout.split()
-    return float(seconds), float(memory)
+    ours = script in (OURS, OURS_PICTURES)
+    command = [sys.executable, "-c", (SLOT if ours else "") + IMPORTS + script + MEASURE, str(source), str(target)]
+    environment = os.environ | ({"GLIBC_TUNABLES": memory.TUNABLES} if ours else {})
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    seconds, megabytes = done.stdout.split()
+    return float(seconds), float(megabytes)
 
 
 @functools.cache
@@ -174,12 +186,12 @@ def main() -> None:
             scripts = (BARE_PICTURES, OURS_PICTURES) if start in PICTURES else (BARE, OURS)
             rounds = [[measured(script, files[start], target) for script in scripts] for _ in range(options.rounds)]
             bare, ours = (min(each[side][0] for each in rounds) for side in (0, 1))
-            bare_memory, memory = (max(each[side][1] for each in rounds) for side in (0, 1))
+            bare_memory, our_memory = (max(each[side][1] for each in rounds) for side in (0, 1))
             results[f"{start}-{end}"] = ours / bare
             mark = "" if ours / bare <= options.limit else "  above"
             print(
                 f"{start + ' → ' + end:18}{bare:7.2f} s{ours:7.2f} s{ours / bare:8.2f}{bare_memory:6.0f} MB"
-                f"{memory:6.0f} MB{mark}",
+                f"{our_memory:6.0f} MB{mark}",
                 flush=True,
             )
     print(json.dumps({pair: round(ratio, 3) for pair, ratio in results.items()}))

@@ -386,6 +386,20 @@ def test_peak_memory_is_the_attempts_own(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_memory_that_an_attempt_has_left_free_goes_back_once_the_slot_is_idle(tmp_path: Path) -> None:
+    async def scene(slot: Slot, audience: Audience) -> None:
+        await report_of(slot, audience, task("bad.scatters", 400))
+        assert resident(slot) > 400 * 2**20  # and nobody waited for it to be given back
+        await until(lambda: resident(slot) < 200 * 2**20, what="the slot gives memory back")
+        again = await report_of(slot, audience, task("bad.allocates", 10))
+        assert again.status == Status.SUCCEEDED
+
+    def resident(slot: Slot) -> int:
+        return int(Path(f"/proc/{slot.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    play(tmp_path, scene)
+
+
 # --- what it has from the start ---------------------------------------------------------------------
 
 

@@ -300,6 +300,16 @@ def allocates(mebibytes: int) -> int:
     return len(block)
 
 
+@wb.operation("bad.scatters")
+def scatters(mebibytes: int) -> int:
+    """Use memory for a moment, of which the last piece stays, so that what was before it stays with the allocator."""
+    blocks = [b"1" * 2**16 for _ in range(16 * mebibytes)]
+    _KEPT.append(blocks[-1])
+    return len(blocks)
+
+
+_KEPT: list[bytes] = []
+
 # --- what a slot has from the start ---------------------------------------------------------------
 
 

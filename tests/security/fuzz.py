@@ -253,10 +253,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--target", choices=list(targets()), action="append")
     given = parser.parse_args()
-    from workbench.worker.child import _data_size
+    from workbench.worker import memory
 
-    limit = _data_size() + MEMORY
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    memory.limit(MEMORY)
     names = given.target or list(targets())
     chance, deadline, done = random.Random(given.seed), time.monotonic() + given.seconds, 0
     print(f"seed {given.seed}", flush=True)

@@ -13,6 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
+from workbench.worker import memory
+
 LONGEST = 120.0  # seconds
 
 
@@ -32,7 +34,8 @@ class Tried:
 def _server() -> subprocess.Popen[str]:
     """Return the process that forks for each trial: to import what it takes is most of a trial's time."""
     command = [sys.executable, "-m", "tests.security.trials"]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    tuned = os.environ | {"GLIBC_TUNABLES": memory.TUNABLES}
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=tuned)
     atexit.register(_kill, server)
     return server
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from workbench.operations import registry
 from workbench.values import unpacking
 from workbench.values.files import Files
 from workbench.values.refs import FileRef
-from workbench.worker import child
+from workbench.worker import memory
 
 # Those of others come from the preload: it says which allocator Arrow takes, and that before Arrow is imported.
 NAMES: dict[str, Any] = {name: sys.modules[name] for name in ("numpy", "pandas", "pyarrow")} | {
@@ -37,9 +36,8 @@ NAMES: dict[str, Any] = {name: sys.modules[name] for name in ("numpy", "pandas",
 
 def evaluate(expression: str, megabytes: int) -> None:
     """Print how it went, its class, its text and the seconds of processor time; never return."""
-    limit = child._data_size() + megabytes * 2**20
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    child._share_arena()
+    memory.share_arena()
+    memory.limit(megabytes * 2**20)
     started = time.process_time()
     try:
         result = eval(expression, NAMES)

@@ -65,7 +65,7 @@ def test_most_of_a_file_without_quotes_goes_in_pieces(tmp_path: Path, monkeypatc
 
     def counted(file: io.BufferedReader) -> object:
         for piece in pieces(file):
-            parsed.append(piece.size)
+            parsed.append(piece.nbytes)
             yield piece
 
     monkeypatch.setattr(csvpieces, "pieces", counted)

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from workbench.core.errors import InputError
-from workbench.operations import context, csvpieces, csvtext
+from workbench.operations import context, csvpieces, csvtext, reading
 from workbench.operations.csvrows import CsvText
 from workbench.operations.tabular import (
     NULLS,
@@ -235,15 +235,16 @@ class CsvReader:
         parse = pacsv.ParseOptions(delimiter=self._text.delimiter)
         with self._source.open() as file:
             start = csvpieces.skip_header(file)
-            for piece in csvpieces.pieces(file) if start else ():
-                try:
-                    table = pacsv.read_csv(
-                        pa.BufferReader(piece), read_options=read, parse_options=parse, convert_options=convert
-                    )
-                except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-                    self._explain(error)
-                yield from table.to_batches()  # without quotes, so that there is none to be closed
             if start:
+                with reading.ahead(csvpieces.pieces(file), most=1) as pieces:
+                    for piece in pieces:
+                        try:
+                            table = pacsv.read_csv(
+                                pa.BufferReader(piece), read_options=read, parse_options=parse, convert_options=convert
+                            )
+                        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+                            self._explain(error)
+                        yield from table.to_batches()  # without quotes, so that there is none to be closed
                 start = file.tell()
                 if start == file.seek(0, io.SEEK_END):
                     return

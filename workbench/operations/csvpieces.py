@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 PIECE = 8 << 20
 """Bytes of a piece at most."""
@@ -31,13 +31,11 @@ def skip_header(file: BinaryIO) -> int:
     return file.seek(end + 1)
 
 
-def pieces(file: BinaryIO) -> Iterator[Any]:
-    """Yield `pyarrow.Buffer`s of whole lines, from where a file stands to the first quote, or to its end.
+def pieces(file: BinaryIO) -> Iterator[memoryview]:
+    """Yield whole lines' memory, from where a file stands to the first quote, or to its end.
 
     The file stands at the beginning of what wasn't yielded then. Pieces of blank lines are left out.
     """
-    import pyarrow as pa
-
     while True:
         place = file.tell()
         text = file.read(PIECE)
@@ -47,4 +45,4 @@ def pieces(file: BinaryIO) -> Iterator[Any]:
             return
         file.seek(place + end)
         if _BLANK.match(text, 0, end).end() < end:  # type: ignore[union-attr]
-            yield pa.py_buffer(text).slice(0, end)
+            yield memoryview(text)[:end]

@@ -30,13 +30,14 @@ from workbench.operations import context, datasets, registry, signature
 from workbench.values import codecs
 from workbench.values.files import Files
 from workbench.values.refs import FileRef
-from workbench.worker import failures, wire
+from workbench.worker import failures, memory, wire
 from workbench.worker.interrupts import Interrupts
 
-_ARENA_MAX = -8  # of mallopt
 PR_SET_PDEATHSIG = 1
 OPEN_FILES = 65_536
 """Files that an attempt may have open, where the host lets it: it holds each of its input files."""
+IDLE = 1.0
+"""Seconds without a task after which a slot keeps no memory for the next one."""
 
 
 def main(sock: socket.socket, output: socket.socket, config: bytes) -> None:
@@ -68,7 +69,10 @@ def main(sock: socket.socket, output: socket.socket, config: bytes) -> None:
     files = Files(settings.settings.store, settings.settings.roots)
     runner = Runner(files, Path(settings.scratch), frames, interrupts, settings.memory_limit)
     while (body := frames.task()) is not None:
-        frames.send(wire.encode(runner.run(body)))
+        report = runner.run(body)
+        frames.send(wire.encode(report))
+        if (report.peak_memory or 0) > memory.MUCH and frames.quiet(IDLE):
+            memory.give_back()
     os.killpg(os.getpid(), signal.SIGKILL)  # with what tasks have left, as the worker may be gone
 
 
@@ -89,22 +93,9 @@ def _settle(output: socket.socket, config: wire.ChildConfig) -> None:
     _let_server_end()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, OPEN_FILES) if most >= 0 else OPEN_FILES, most))
+    memory.share_arena()
     if config.memory_limit is not None:
-        # The kernel refuses memory beyond this, which a task sees as a MemoryError; what slips through (the kernel
-        # counts what is mapped, not what is used) the worker sees as resident memory, and kills.
-        limit = _data_size() + config.memory_limit
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-        _share_arena()
-
-
-def _share_arena() -> None:
-    """Let all threads allocate in one place. What is freed in a thread's own stays mapped, so that the limit counts it.
-
-    That comes to 64 MB for each of the threads that Arrow and DuckDB start (glibc's mallopt(3), M_ARENA_MAX).
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # of glibc; musl has no arenas
-    if mallopt is not None:
-        mallopt(_ARENA_MAX, 1)
+        memory.limit(config.memory_limit)
 
 
 def _let_server_end() -> None:
@@ -117,15 +108,6 @@ def _let_server_end() -> None:
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None
-
-
-def _data_size() -> int:
-    """Bytes this process has mapped privately, as RLIMIT_DATA counts them."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmData:"):
-                return int(line.split()[1]) * 1024
-    return 0
 
 
 class Runner:

@@ -6,12 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-# A slot's memory limit counts what is mapped, and Arrow's own allocator maps a gigabyte before it hands out a byte: a
-# limit of 1 GB would leave nothing. Arrow reads this as it is imported.
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-# DuckDB's own keeps what it has mapped for later, and maps more than it needs the longer it works. It reads this as it
-# is first used, in a slot.
-os.environ.setdefault("DUCKDB_JE_MALLOC_CONF", "retain:false")
+from workbench.worker import memory
+
+os.environ.update(memory.ALLOCATORS | dict(os.environ))  # before the libraries that read them
 
 # What a slot would else import with its first task of a kind, again after each recycling. Beside pandas and the rest of
 # Arrow, in ms of CPU and MB resident (which slots share with the server until they write to them): orc 2 and 0.2,

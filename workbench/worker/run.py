@@ -12,6 +12,7 @@ from typing import Any
 
 from workbench import metrics
 from workbench.core.settings import Settings
+from workbench.worker import memory
 from workbench.worker.options import Options
 from workbench.worker.service import Worker
 from workbench.worker.store import settle_store
@@ -35,6 +36,7 @@ def run(settings: Settings, options: Options) -> None:
     share = max(1, (os.cpu_count() or 1) // options.slots)
     for variable in _THREADS:
         os.environ.setdefault(variable, str(share))
+    memory.tune_children()
     asyncio.run(_run(settings, options))
 
 

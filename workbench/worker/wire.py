@@ -7,6 +7,7 @@ of these structs on the way up.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import threading
@@ -132,6 +133,10 @@ class BlockingFrames:
                 return None
             self._sort(data)
         return self._tasks.pop(0)
+
+    def quiet(self, seconds: float) -> bool:
+        """Tell whether no task comes, nor anything else, for so long; return as soon as it does."""
+        return not self._tasks and not select.select([self._sock], [], [], seconds)[0]
 
     def orders(self) -> list[Order]:
         """Return the orders that have come, without waiting for any."""
