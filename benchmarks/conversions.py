@@ -129,7 +129,7 @@ def measured(script: str, source: Path, target: Path) -> tuple[float, float]:
     target.unlink(missing_ok=True)
     ours = script in (OURS, OURS_PICTURES)
     command = [sys.executable, "-c", (SLOT if ours else "") + IMPORTS + script + MEASURE, str(source), str(target)]
-    environment = os.environ | ({"GLIBC_TUNABLES": memory.TUNABLES} if ours else {})
+    environment = os.environ | ({"GLIBC_TUNABLES": memory.tunables()} if ours else {})
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     seconds, megabytes = done.stdout.split()
     return float(seconds), float(megabytes)

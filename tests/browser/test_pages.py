@@ -104,6 +104,7 @@ def test_every_view_fits_dark_and_narrow_windows(served, client, visit, shot, wi
         page.evaluate(f"location.hash = '/{name}{f'/{handle.id}' if name == 'task' else ''}'")
         if VIEWS[name].title:
             expect(page.locator("nav a[aria-current]")).to_have_attribute("href", f"#/{name}")
+            expect(page.locator("nav a[aria-current]")).to_be_in_viewport(ratio=0.9)
         expect(page.get_by_text(TELLS[name]).first).to_be_visible()
         page.wait_for_function("document.documentElement.dataset.theme === '%s'" % ("dark" if dark else "light"))
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name

@@ -120,6 +120,11 @@ class Soak:
         last = max(lines, default="")  # they begin with the time
         return next((name for name in TRACKERS if last and last in self.log(name)), TRACKERS[0])
 
+    def roles(self) -> dict[str, int]:
+        """Return the pids of all that live, the active tracker by another name: it holds more than a standby."""
+        active = self.active_tracker()
+        return {f"{name} active" if name == active else name: pid for name, pid in self.supervisor.pids().items()}
+
     def faults(self) -> list[Fault]:
         """Return what may happen. One deck of them takes about three minutes."""
         node, process = self.node, self.supervisor.process
@@ -242,7 +247,7 @@ def test_whatever_goes_wrong_for_ten_minutes_each_accepted_task_ends_once_and_no
     storm = Chaos(soak.faults(), supervisor, random.Random(seed), soak.say)
     with supervisor:
         _await_flow(soak)
-        with Vitals(supervisor.pids, families=WORKERS) as vitals:
+        with Vitals(soak.roles, families=WORKERS) as vitals:
             began = time.monotonic()
             storm.run(began + seconds)
             supervisor.await_broker()

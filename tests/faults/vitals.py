@@ -54,7 +54,7 @@ class Vitals:
     Parameters
     ----------
     processes
-        Returns the names and pids of the processes that are there.
+        Returns the names and pids of the processes that are there. By another name a process has another life.
     families
         The names of those whose descendants are looked at, too.
     """
@@ -62,7 +62,7 @@ class Vitals:
     def __init__(self, processes: Callable[[], Mapping[str, int]], *, families: Iterable[str] = ()) -> None:
         self._processes = processes
         self._families = frozenset(families)
-        self._lives: dict[tuple[int, float], Life] = {}  # a pid may be used again
+        self._lives: dict[tuple[str, int, float], Life] = {}  # a pid may be used again, and a name change
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -96,7 +96,7 @@ class Vitals:
     def _look(self, name: str, process: psutil.Process) -> None:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied), process.oneshot():
             sample = Sample(time.monotonic(), process.memory_info().rss, process.num_fds(), process.num_threads())
-            key = process.pid, process.create_time()
+            key = name, process.pid, process.create_time()
             self._lives.setdefault(key, Life(name, process.pid, [])).samples.append(sample)
 
 

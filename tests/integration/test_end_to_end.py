@@ -22,6 +22,7 @@ from PIL import Image
 import workbench as wb
 from tests.support import wait_until
 from workbench.core.states import State
+from workbench.worker import memory
 
 HERE = Path(__file__).parent
 OPERATIONS = "tests.integration.user_operations"
@@ -61,6 +62,13 @@ def test_awaiting_works_in_trio(client: wb.Client) -> None:
         return await client.result(task.id, timeout=PATIENCE), (await client.status(task.id)).state
 
     assert trio.run(run) == (4, State.SUCCEEDED)
+
+
+def test_a_worker_tells_its_slots_allocator_how_to_allocate(client: wb.Client) -> None:
+    told = client.submit("text.environment", "GLIBC_TUNABLES").result(PATIENCE)
+    # Some releases of glibc end the text behind each setting as they read it.
+    assert told
+    assert os.environ.get("GLIBC_TUNABLES", memory.tunables()).startswith(told)
 
 
 def test_a_wait_that_is_cancelled_leaves_the_task_and_other_waits_alone(client: wb.Client) -> None:

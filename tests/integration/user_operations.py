@@ -313,6 +313,13 @@ _KEPT: list[bytes] = []
 # --- what a slot has from the start ---------------------------------------------------------------
 
 
+@wb.operation("text.environment")
+def environment(name: str) -> str:
+    """Return what this process began with in an environment variable."""
+    began = Path("/proc/self/environ").read_bytes().split(b"\0")  # the fork server's, which glibc has read
+    return next((each.decode() for each in began if each.startswith(name.encode() + b"=")), "").partition("=")[2]
+
+
 @wb.operation("text.loaded")
 def loaded(names: list[str]) -> list[str]:
     """Return those of these modules that are loaded already."""

@@ -34,7 +34,7 @@ class Tried:
 def _server() -> subprocess.Popen[str]:
     """Return the process that forks for each trial: to import what it takes is most of a trial's time."""
     command = [sys.executable, "-m", "tests.security.trials"]
-    tuned = os.environ | {"GLIBC_TUNABLES": memory.TUNABLES}
+    tuned = os.environ | {"GLIBC_TUNABLES": memory.tunables()}
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=tuned)
     atexit.register(_kill, server)
     return server

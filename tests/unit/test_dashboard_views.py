@@ -16,7 +16,7 @@ import pytest
 from tests.dashboard_facts import BEGAN, changes, execution, worker
 from tests.support import until
 from workbench.broker.letters import Letter
-from workbench.core.errors import TrackerUnavailable
+from workbench.core.errors import InputError, StoreError, TrackerUnavailable
 from workbench.core.live import Bucket, Detail, QueueFacts
 from workbench.core.rpc import Failures, Queues, Retried
 from workbench.core.rpc import Page as Found
@@ -391,7 +391,7 @@ def looked(monkeypatch: pytest.MonkeyPatch, draw: Callable[[object], str]) -> st
     record = TaskRecord(task_id="task-1", state=State.SUCCEEDED, summary="DataFrame, 2 × 2")
     detail = Detail(record=record, arguments=(), result="<rows>", events=(), retryable=False)
     client: Any = SimpleNamespace(get=lambda _: SimpleNamespace(result=lambda _: "a result"))
-    return asyncio.run(previews.of(client, detail))
+    return asyncio.run(previews.of(client, detail)).html
 
 
 def test_a_result_is_drawn_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,22 +410,30 @@ def test_a_result_that_cannot_be_drawn_says_why(monkeypatch: pytest.MonkeyPatch)
     assert "&lt;rows&gt;" in shown
 
 
-@visited
-async def test_a_result_that_cannot_be_drawn_is_fetched_once(visit: Visited) -> None:
-    record = TaskRecord(task_id="task-1", state=State.SUCCEEDED, summary="DataFrame, 2 × 2")
-    visit.client.answers["detail"] = Detail(record=record, arguments=(), result="", events=(), retryable=False)
+@pytest.mark.parametrize(
+    ("error", "again"), [(ValueError("odd"), False), (InputError("damaged"), False), (StoreError("no answer"), True)]
+)
+def test_a_result_is_fetched_again_only_where_what_keeps_it_did_not_answer(error: Exception, again: bool) -> None:
     fetched = []
 
     def get(_: str) -> object:
-        fetched.append("once")
-        raise ValueError("damaged")
+        fetched.append("once more")
+        raise error
 
-    visit.client.get = get  # type: ignore[method-assign]
-    await visit.go("task/task-1")
-    await until(lambda: "damaged" in visit.seen("task")["body"], what="the reason is shown")
-    await visit.turn(25)
-    assert visit.client.times("detail") >= 3
-    assert fetched == ["once"]
+    async def run() -> None:
+        visit = Visited()
+        record = TaskRecord(task_id="task-1", state=State.SUCCEEDED, summary="DataFrame, 2 × 2")
+        visit.client.answers["detail"] = Detail(record=record, arguments=(), result="", events=(), retryable=False)
+        visit.client.get = get  # type: ignore[method-assign]
+        await visit.go("task/task-1")
+        await until(lambda: type(error).__name__ in visit.seen("task")["body"], what="the reason is shown")
+        async with asyncio.timeout(30):
+            while visit.client.times("detail") < 3:
+                await visit.turn(5)
+                await asyncio.sleep(0.01)  # for the thread that fetches
+        assert (len(fetched) > 1) is again
+
+    asyncio.run(run())
 
 
 # --- what is drawn --------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pandas.testing import assert_frame_equal
 
 from workbench.core.errors import InputTooLarge, InvalidArguments
 from workbench.operations import columnar, context, csvfiles, datasets
-from workbench.operations.data import derived, gaps, joins, rows
+from workbench.operations.data import derived, gaps, joins, rows, summaries
 from workbench.operations.data.filters import filter as filter_rows
 
 
@@ -205,6 +205,7 @@ def test_columns_that_are_not_named_by_text_are_found_by_it(tmp_path: Path, stre
     ):
         with pytest.raises(InvalidArguments, match=r"column 1 is of type int.*text"):
             call()
+    assert_frame_equal(summaries.profile(str(path)), summaries.profile(frame))
     assert_frame_equal(rows.select(str(path), ["2"]), frame[[2]])
     assert_frame_equal(gaps.dropna(str(path), subset="1"), frame.dropna(subset=1))
     with pytest.raises(InvalidArguments, match=r"no column '1' whose name is text.* type int"):

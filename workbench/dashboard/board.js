@@ -88,14 +88,23 @@ export function render({ model, view }) {
       }
     }
   }
-  fill()
-  model.on("parts", fill)
+  let here = null
+  const follow = () => { // a narrow window shows some of the links to views: the present one's, once it's another
+    const link = box.querySelector("nav [aria-current]")
+    if (!link || !link.parentElement.clientWidth || link.hash === here) return
+    here = link.hash
+    const [place, row] = [link.getBoundingClientRect(), link.parentElement.getBoundingClientRect()]
+    link.parentElement.scrollLeft += place.left - row.left - (row.width - place.width) / 2
+  }
+  const renewed = () => { fill(); requestAnimationFrame(follow) }
+  renewed()
+  model.on("parts", renewed)
 
   const gone = new AbortController()
   model.on("remove", () => gone.abort())
   const { signal } = gone
   const release = () => {
-    if (pressed) setTimeout(() => { pressed = false; fill() }) // after the click that follows
+    if (pressed) setTimeout(() => { pressed = false; renewed() }) // after the click that follows
   }
   box.addEventListener("pointerdown", event => { pressed ||= event.button === 0 })
   // A menu, or another window, takes the rest of a press for itself.

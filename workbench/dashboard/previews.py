@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.core.errors import ResultExpired, WorkbenchError
+from workbench.core.errors import InputError, ResultExpired, WorkbenchError
 from workbench.core.live import Detail
 from workbench.core.states import State
 from workbench.dashboard.look import Html, empty, esc
@@ -25,24 +25,34 @@ _SHAPE = re.compile(r"^(?:DataFrame|Table|Image), (\d+) × (\d+)")
 _FILE = re.compile(r", [\d.]+ [kMGT]?B$")
 
 
-async def of(client: Client, detail: Detail) -> Html:
+class Preview(NamedTuple):
+    """What a result looks like, or why it isn't shown."""
+
+    html: Html
+    settled: bool = True
+    """Whether another look would show the same: not where what keeps the result didn't answer."""
+
+
+async def of(client: Client, detail: Detail) -> Preview:
     """Return the preview of a task's result, or why there is none. Whatever is wrong with it is said, not raised."""
     record = detail.record
     if record.state is not State.SUCCEEDED:
         words = "It ended without a result." if record.state.terminal else "It hasn't ended yet."
-        return empty("No result", words)
+        return Preview(empty("No result", words))
     if not is_small(record.summary):
-        return _text(detail)
+        return Preview(_text(detail))
     try:
         # In a thread, as it may have to be fetched from the store, and takes a while to decode and to draw.
-        return Html(await asyncio.to_thread(_look, client, record.task_id)) or _text(detail)
+        return Preview(Html(await asyncio.to_thread(_look, client, record.task_id)) or _text(detail))
     except ResultExpired:
-        return empty("The result is no longer kept", "Its retention time is over; the record stays.")
+        return Preview(empty("The result is no longer kept", "Its retention time is over; the record stays."))
     except Exception as error:
-        if not isinstance(error, (WorkbenchError, OSError)):
+        foreseen = isinstance(error, (WorkbenchError, OSError))
+        if not foreseen:
             logger.exception("the result of task %s could not be drawn", record.task_id)
         why = f"It can't be shown: {type(error).__name__}: {error}"
-        return Html(f"<p class='faint'>{esc(why)}</p>{_text(detail)}")
+        settled = not foreseen or isinstance(error, InputError)
+        return Preview(Html(f"<p class='faint'>{esc(why)}</p>{_text(detail)}"), settled)
 
 
 def _look(client: Client, task_id: str) -> str:

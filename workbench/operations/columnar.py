@@ -253,6 +253,14 @@ def _orc_type(type_: Any) -> Any:
     return wider.get(type_, type_)
 
 
+def joined(known: Any, more: Any) -> Any:
+    """Return categories, an Arrow array, and those of others that aren't among them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pa.concat_arrays([known, more.filter(pc.invert(pc.is_in(more, known)))])
+
+
 class _Dictionaries:
     """Gives all batches of a column one dictionary that only grows: an Arrow file can hold no other kind.
 
@@ -288,7 +296,6 @@ class _Dictionaries:
         import pyarrow.compute as pc
 
         known = self._known.get(position, column.dictionary.slice(0, 0))
-        fresh = column.dictionary.filter(pc.invert(pc.is_in(column.dictionary, known)))
-        known = self._known[position] = pa.concat_arrays([known, fresh])
+        known = self._known[position] = joined(known, column.dictionary)
         places = pc.index_in(column.dictionary, known).cast(pa.int32())
         return pa.DictionaryArray.from_arrays(places.take(column.indices), known, ordered=column.type.ordered)

@@ -176,7 +176,8 @@ class CsvReader:
         self._left_out, self._left_text = [], 0
         with frugality.for_width(len(self._names)):
             if self._goes_in_pieces(types):
-                yield pa.schema([(name, types[name]) for name in self._names]), self._by_pieces(convert)
+                with contextlib.closing(self._by_pieces(convert)) as batches:
+                    yield pa.schema([(name, types[name]) for name in self._names]), batches
                 return
             with self._streamed(convert) as opened:
                 yield opened
@@ -226,7 +227,7 @@ class CsvReader:
             and bounds.room() > csvpieces.ROOM
         )
 
-    def _by_pieces(self, convert: Any) -> Iterator[Any]:
+    def _by_pieces(self, convert: Any) -> Generator[Any, None, None]:
         """Yield the batches of pieces without quotes, then those of the rest."""
         import pyarrow as pa
         import pyarrow.csv as pacsv
@@ -236,7 +237,7 @@ class CsvReader:
         with self._source.open() as file:
             start = csvpieces.skip_header(file)
             if start:
-                with reading.ahead(csvpieces.pieces(file), most=1) as pieces:
+                with reading.ahead(csvpieces.pieces(file), most=1) as pieces:  # one that waits, however short it is
                     for piece in pieces:
                         try:
                             table = pacsv.read_csv(

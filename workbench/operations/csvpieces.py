@@ -13,7 +13,7 @@ from typing import BinaryIO
 PIECE = 8 << 20
 """Bytes of a piece at most."""
 ROOM = 64 * PIECE
-"""Bytes of memory there have to be: for a piece, what is made of it, and what waits to be written."""
+"""Bytes of memory there have to be: for a piece, the next two, what is made of it, and what waits to be written."""
 
 _BLANK = re.compile(rb"[\r\n]*")
 _LONGEST = 1 << 20  # of a header

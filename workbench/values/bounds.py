@@ -26,8 +26,13 @@ def room() -> int:
     bytes_left = _kilobytes("/proc/meminfo", "MemAvailable") or 1 << 62
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
     if limit != resource.RLIM_INFINITY:
-        bytes_left = min(bytes_left, limit - _kilobytes("/proc/self/status", "VmData"))
+        bytes_left = min(bytes_left, limit - mapped())
     return max(0, bytes_left)
+
+
+def mapped() -> int:
+    """Return the bytes this process has mapped privately, as its limit counts them; 0 where that isn't known."""
+    return _kilobytes("/proc/self/status", "VmData")
 
 
 def _limit() -> int:

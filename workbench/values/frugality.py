@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 _MMAP_THRESHOLD = -3  # of mallopt(3)
 _BLOCK = 128 * 1024  # bytes from which on memory is given back to the system; DuckDB's buffers have twice as many
-_USUAL = 32 * 1024**2  # what glibc raises that to by itself, as blocks are freed
-
 _frugal = False  # whether a block lasts
+
+USUAL = 32 * 1024**2
+"""Bytes that glibc raises that threshold to by itself, as blocks are freed; slots begin with it."""
 
 WIDE = 64
 """Columns from which on a CSV is read so: for each of text Arrow reserves as much as the whole block of rows takes (a
@@ -46,5 +47,5 @@ def frugal() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(pool)
-        mallopt(_MMAP_THRESHOLD, _USUAL)
+        mallopt(_MMAP_THRESHOLD, USUAL)
         _frugal = False

@@ -8,30 +8,19 @@ import os
 import resource
 from pathlib import Path
 
+from workbench.values import bounds, frugality
+
 _MIB = 1 << 20
 
 ALLOCATORS = {
     # A slot's memory limit counts what is mapped, and Arrow's own allocator maps a gigabyte before it hands out a byte:
-    # a limit of 1 GB would leave nothing. Arrow reads this as it is imported.
+    # a limit of 1 GB would leave nothing. So it's glibc's. Arrow reads this as it is imported.
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     # DuckDB's own keeps what it has mapped for later, and maps more than it needs the longer it works. It reads this as
     # it is first used, in a slot.
     "DUCKDB_JE_MALLOC_CONF": "retain:false",
 }
-"""Environment variables that say where libraries get memory from: of glibc."""
-
-TUNABLES = ":".join(
-    (
-        # Columns of some megabytes come and go. By default each is mapped for itself, and its pages are filled with
-        # zeros one by one, until glibc has learnt better by what was freed: a slot begins with what it would learn.
-        f"glibc.malloc.mmap_threshold={32 * _MIB}",
-        f"glibc.malloc.trim_threshold={64 * _MIB}",
-        f"glibc.malloc.top_pad={16 * _MIB}",
-        # Pages of 2 MiB where the system lends them on request, as numpy asks for and Arrow's own allocator does.
-        "glibc.malloc.hugetlb=1",
-    )
-)
-"""What glibc is told of it in `GLIBC_TUNABLES`, which it reads as a process starts; others don't look at it."""
+"""Environment variables by which libraries allocate so that a limit counts what they use."""
 
 MUCH = 256 * _MIB
 """Bytes an attempt has used at its peak for it to be worth while to look for what can be given back."""
@@ -39,9 +28,25 @@ MUCH = 256 * _MIB
 _ARENA_MAX = -8  # of mallopt
 
 
+def tunables() -> str:
+    """Return what glibc is told in `GLIBC_TUNABLES`, which it reads as a process starts; others don't look at it."""
+    told = {
+        # Columns of some megabytes come and go. By default each is mapped for itself, and its pages are filled with
+        # zeros one by one, until glibc has learnt better by what was freed: a slot begins with what it would learn.
+        "mmap_threshold": frugality.USUAL,
+        "trim_threshold": 2 * frugality.USUAL,
+        "top_pad": 16 * _MIB,
+    }
+    with contextlib.suppress(OSError, ValueError):  # no large pages here
+        # As numpy asks for, and Arrow's own allocator does. Not where they are larger by far (512 MiB on some ARM).
+        if int(Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size").read_text()) <= 2 * _MIB:
+            told["hugetlb"] = 1
+    return ":".join(f"glibc.malloc.{name}={value}" for name, value in told.items())
+
+
 def tune_children() -> None:
-    """Let processes that this one starts allocate as `TUNABLES` says, unless the environment says otherwise."""
-    os.environ.setdefault("GLIBC_TUNABLES", TUNABLES)
+    """Let processes that this one starts allocate as `tunables` says, unless the environment says otherwise."""
+    os.environ.setdefault("GLIBC_TUNABLES", tunables())
 
 
 def limit(size: int) -> None:
@@ -49,14 +54,15 @@ def limit(size: int) -> None:
 
     What slips through (the kernel counts what is mapped, not what is used) the worker sees as resident memory.
     """
-    most = _mapped() + size
+    most = bounds.mapped() + size
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def share_arena() -> None:
-    """Let all threads allocate in one place. What is freed in a thread's own stays mapped, so that a limit counts it.
+    """Let all threads allocate in one place (glibc's mallopt(3), M_ARENA_MAX): what one has freed serves the others.
 
-    That comes to 64 MB for each of the threads that Arrow and DuckDB start (glibc's mallopt(3), M_ARENA_MAX).
+    What is freed in a thread's own place stays mapped, and a limit counts it: up to 64 MB for each of the threads that
+    Arrow and DuckDB start.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # of glibc; musl has no arenas
     if mallopt is not None:
@@ -64,16 +70,7 @@ def share_arena() -> None:
 
 
 def give_back() -> None:
-    """Give what is free to the system: glibc keeps it for what is allocated next, also where that may take long."""
+    """Give what is free to the system; glibc would keep it for what is allocated next, however long that takes."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc, too
     if trim is not None:
         trim(0)
-
-
-def _mapped() -> int:
-    """Bytes this process has mapped privately, as RLIMIT_DATA counts them."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmData:"):
-                return int(line.split()[1]) * 1024
-    return 0

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from workbench.worker import memory
 
-os.environ.update(memory.ALLOCATORS | dict(os.environ))  # before the libraries that read them
+# Before the libraries that read it.
+os.environ.update({name: value for name, value in memory.ALLOCATORS.items() if name not in os.environ})
 
 # What a slot would else import with its first task of a kind, again after each recycling. Beside pandas and the rest of
 # Arrow, in ms of CPU and MB resident (which slots share with the server until they write to them): orc 2 and 0.2,

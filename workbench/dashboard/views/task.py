@@ -28,6 +28,7 @@ from workbench.dashboard.look import (
     table,
     when,
 )
+from workbench.dashboard.previews import Preview
 from workbench.dashboard.views.base import AGAIN, AskingView
 from workbench.dashboard.views.tasks import link_to
 
@@ -45,7 +46,7 @@ class Story:
     detail: Detail
     attempts: tuple[AttemptRecord, ...]
     why: str
-    preview: Html
+    preview: Preview
 
     @property
     def record(self) -> TaskRecord:
@@ -132,7 +133,7 @@ async def story(client: Client, task_id: str, before: Story | None) -> Story:
     record = detail.record
     ended = record.state.terminal
     why = _ended(record) if ended else await client.why(task_id)
-    same = before is not None and ended and before.record == record
+    same = before is not None and ended and before.record == record and before.preview.settled
     preview = before.preview if before is not None and same else await previews.of(client, detail)
     return Story(detail, tuple(attempts), why, preview)
 
@@ -181,7 +182,7 @@ def _events(detail: Detail) -> str:
 
 
 def _result(told: Story) -> Html:
-    return card("Result", Html(f"<div class='preview'>{told.preview}</div>"), told.record.summary)
+    return card("Result", Html(f"<div class='preview'>{told.preview.html}</div>"), told.record.summary)
 
 
 def _failure(record: TaskRecord) -> str:

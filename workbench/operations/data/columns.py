@@ -122,12 +122,12 @@ def streams(data: Dataset, target: Output) -> bool:
 
 def named_by_text(data: DataFrame) -> None:
     """Raise if the name of a column isn't text, where rows stream by or names of text come to be beside it."""
+    _one_level(data, "data")
     for name in data.columns:
         if not isinstance(name, str):
             raise InvalidArguments(
-                f"the name of column {name!r} is of type {type(name).__name__}, where text is needed in a table that "
-                "doesn't fit in memory, or in a file with other names of text: name its columns by text "
-                "(data.columns.map(str)) and write it anew"
+                f"the name of column {name!r} is of type {type(name).__name__}, where text is needed: the table is "
+                "written into a file, or doesn't fit in memory. Name its columns by text (data.columns.map(str))"
             )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
-from workbench.operations.data import expressions, large, large_columns, results
+from workbench.operations.data import expressions, large, large_columns, large_streams, results
 from workbench.operations.data.columns import (
     distinct,
     known,
@@ -235,7 +235,8 @@ def assign(
     if streams(data, target):
         _assigned(data.blank, columns)  # which refuses what isn't understood before anything is read
         named = set().union(*(expressions.names_in(expression, data.blank) for expression in columns.values()))
-        needed = [name for name in large.columns_of(data) if name in named] or large.columns_of(data)[:1]
+        present = large_streams.columns_of(data)
+        needed = [name for name in present if name in named] or present[:1]
         return large_columns.computed(
             data, needed, lambda _: lambda block: _assigned(block, columns)[list(columns)], target
         )

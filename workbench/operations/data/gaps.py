@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
-from workbench.operations.data import large, large_gaps, results
+from workbench.operations.data import large, large_gaps, large_streams, results
 from workbench.operations.data.columns import (
     Columns,
     distinct,
@@ -288,7 +288,7 @@ def dropna(
         in_memory("data.dropna with axis='columns'", data)
     elif too_large("pyarrow", data, stream=target.path is not None):
         names = data.blank.columns
-        looked_at = large.columns_of(data) if subset is None else known(data.blank, labelled(names, subset))
+        looked_at = large_streams.columns_of(data) if subset is None else known(data.blank, labelled(names, subset))
         least = thresh if thresh is not None else (len(looked_at) if how == "any" else 1)
         return large.dropna(data, list(map(str, looked_at)), least, ignore_index, target)
     options: dict[str, Any] = {"axis": axis, "ignore_index": ignore_index}

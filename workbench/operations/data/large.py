@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
-from workbench.operations import context
 from workbench.operations.context import Output
 from workbench.operations.data import duck, results
-from workbench.operations.data.large_types import first_categories, with_missing
-from workbench.operations.datasets import Dataset, exact_frame, farthest, retyped
+from workbench.operations.data.large_categories import categories, categorized
+from workbench.operations.data.large_streams import columns_of, index_of, schema_of, streamed
+from workbench.operations.data.large_types import with_missing
+from workbench.operations.datasets import Dataset, exact_frame, retyped
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -43,7 +44,7 @@ def filter(  # noqa: A001 - as the operation
     def kept(batch: Any) -> Any:
         return pa.array(matches(exact_frame(batch.select(columns))), pa.bool_())
 
-    return _streamed(data, lambda batches: (batch.filter(kept(batch)) for batch in batches), output)
+    return streamed(data, lambda batches: (batch.filter(kept(batch)) for batch in batches), output)
 
 
 def select(data: Dataset, columns: list[str], output: Output) -> DataFrame | Path:
@@ -51,7 +52,7 @@ def select(data: Dataset, columns: list[str], output: Output) -> DataFrame | Pat
     import pyarrow as pa
 
     def work() -> DataFrame | Path:
-        names = [*columns, *_index_of(data.schema)]
+        names = [*columns, *index_of(data.schema)]
         schema = pa.schema([data.schema.field(name) for name in names], data.schema.metadata)
         return results.collect(data.batches(columns=names), schema, f"{data.stem}.parquet", output)
 
@@ -75,7 +76,7 @@ def dropna(data: Dataset, subset: list[str], least: int, ignore_index: bool, out
     def kept(batch: Any) -> Any:
         return pa.array(sum(~_missing(batch.column(name)) for name in subset) >= least)
 
-    return _streamed(data, lambda batches: (batch.filter(kept(batch)) for batch in batches), output, ignore_index)
+    return streamed(data, lambda batches: (batch.filter(kept(batch)) for batch in batches), output, ignore_index)
 
 
 def numbers(data: Dataset, column: str | None) -> DataFrame:
@@ -103,7 +104,7 @@ def take(data: Dataset, places: Any, ignore_index: bool, output: Output) -> Data
         if found:
             yield from pa.Table.from_batches(found).take(pa.array(order)).to_batches()
 
-    return _streamed(data, drawn, output, ignore_index)
+    return streamed(data, drawn, output, ignore_index)
 
 
 def missing(data: Dataset) -> list[dict[str, Any]]:
@@ -178,7 +179,7 @@ def head(data: Dataset, n: int, output: Output) -> DataFrame | Path:
             yield batch.slice(0, rows + n)
             rows -= batch.num_rows
 
-    return _streamed(data, first if n >= 0 else all_but, output)
+    return streamed(data, first if n >= 0 else all_but, output)
 
 
 def sort(
@@ -198,7 +199,7 @@ def sort(
             f"{_sorted_by(data, key, known)} {'ASC' if up else 'DESC'} NULLS {na_position.upper()}"
             for key, up in zip(keys, ascending, strict=True)
         )
-        schema, labels = _labelled(data, ignore_index)
+        schema, labels = schema_of(data, ignore_index)
         columns = ", ".join(duck.column(data, name) for name in schema.names)
         query = f"SELECT {columns}, {duck.ROW} FROM data ORDER BY {order}, {duck.ROW}"  # noqa: S608
         found = categorized(duck.batches(connection, query), schema, known)
@@ -232,102 +233,16 @@ def drop_duplicates(
 
     DuckDB finds which rows stay; then these are taken from the table as it streams by.
     """
-    refuse_nested(data, subset)
+    _refuse_nested(data, subset)
     group = ", ".join(duck.column(data, name) for name in subset)
     which = "max" if keep == "last" else "min"
     once = "HAVING count(*) = 1" if keep is False else ""
     query = f"SELECT {which}({duck.ROW}) FROM data GROUP BY {group} {once} ORDER BY 1"  # noqa: S608
     with duck.opened(data=data) as connection:
-        return _streamed(data, lambda batches: _at(batches, duck.batches(connection, query)), output, ignore_index)
+        return streamed(data, lambda batches: _at(batches, duck.batches(connection, query)), output, ignore_index)
 
 
-# --- shared -----------------------------------------------------------------------------------------
-
-
-def has_index(schema: Any) -> bool:
-    """Tell whether some of the columns are a frame's index, so that rows have labels of their own."""
-    return bool(_index_of(schema))
-
-
-def columns_of(data: Dataset) -> list[str]:
-    """Return the names of the columns that aren't a frame's index."""
-    index = _index_of(data.schema)
-    return [name for name in data.schema.names if name not in index]
-
-
-def _index_of(schema: Any) -> list[str]:
-    return [each for each in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(each, str)]
-
-
-def categories(connection: Any, data: Dataset, view: str = "data") -> dict[str, Any]:
-    """Return of each categorical column its categories, in their order, as an Arrow array.
-
-    The schema tells none: they are those that the first rows know, and then others as they occur.
-
-    Parameters
-    ----------
-    connection
-        Where DuckDB sees the table.
-    data
-        The table.
-    view
-        Its name there.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    found = {}
-    for field in data.schema:
-        if not pa.types.is_dictionary(field.type):
-            continue
-        known = first_categories(data, field.name)
-        x = duck.column(data, field.name)
-        query = f"SELECT {x} FROM {view} WHERE {x} IS NOT NULL GROUP BY {x} ORDER BY min({duck.ROW})"  # noqa: S608
-        for batch in duck.batches(connection, query):
-            values = batch.column(0).cast(field.type.value_type)
-            known = pa.concat_arrays([known, values.filter(pc.invert(pc.is_in(values, known)))])
-        found[field.name] = known
-    return found
-
-
-def categorized(batches: Iterator[Any], schema: Any, known: Mapping[str, Any]) -> Iterator[Any]:
-    """Pass DuckDB's batches on, with the categories of a schema's columns, which have come as their values.
-
-    Parameters
-    ----------
-    batches
-        Begin with the schema's columns; others may follow.
-    schema
-        The names and types that these are to have.
-    known
-        The categories by column, as `categories` returns them.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    for batch in batches:
-        arrays = list(batch.columns)
-        for place, field in enumerate(schema):
-            if field.name in known:
-                values = arrays[place].cast(field.type.value_type)
-                indices = pc.index_in(values, known[field.name]).cast(field.type.index_type)
-                arrays[place] = pa.DictionaryArray.from_arrays(indices, known[field.name], ordered=field.type.ordered)
-        yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
-
-
-def refuse_categories(data: Dataset, columns: Iterable[str], what: str = "joined on") -> None:
-    """Raise where a column is categorical: its categories, and their order, can differ from block to block."""
-    import pyarrow as pa
-
-    for name in columns:
-        if pa.types.is_dictionary(data.schema.field(name).type):
-            raise InvalidArguments(
-                f"column {name!r} is categorical, which isn't {what} where rows are written into a file, nor where "
-                "they don't fit in memory: convert it with data.astype first"
-            )
-
-
-def refuse_nested(data: Dataset, columns: Iterable[str]) -> None:
+def _refuse_nested(data: Dataset, columns: Iterable[str]) -> None:
     """Raise where values of a column aren't compared, as in pandas."""
     import pyarrow as pa
 
@@ -336,71 +251,11 @@ def refuse_nested(data: Dataset, columns: Iterable[str]) -> None:
             raise InvalidArguments(f"the rows can't be compared: column {name!r} holds {type_}")
 
 
-def _streamed(
-    data: Dataset, through: Callable[[Iterator[Any]], Iterator[Any]], output: Output, ignore_index: bool = False
-) -> DataFrame | Path:
-    """Return what becomes of the rows as they stream by; each has its number, which labels it in a DataFrame."""
-
-    def work() -> DataFrame | Path:
-        gaps: set[str] = set()
-        schema, labels = _labelled(data, ignore_index)
-        places = [*map(data.schema.get_field_index, schema.names), len(data.schema)]
-        rows = (batch.select(places) for batch in through(numbered(watched(data.batches(), gaps))))
-        found = results.collect(rows, schema, f"{data.stem}.parquet", output, labels)
-        return found if isinstance(found, Path) else with_gaps(found, gaps)
-
-    return retyped(work, data)
-
-
-def _labelled(data: Dataset, ignore_index: bool) -> tuple[Any, str | None]:
-    """Return the schema of some of the rows, and the column of their numbers if these are their labels."""
-    import pyarrow as pa
-
-    if not ignore_index:
-        return data.schema, None if has_index(data.schema) else duck.ROW
-    if data.schema.pandas_metadata is None:
-        return data.schema, None
-    fields = [data.schema.field(name) for name in columns_of(data)]
-    return pa.schema(fields, pa.Schema.from_pandas(data.blank.reset_index(drop=True)).metadata), None
-
-
-def watched(batches: Iterator[Any], gaps: set[str]) -> Iterator[Any]:
-    """Pass batches on, and put the names of columns with missing values into `gaps`."""
-    for batch in batches:
-        gaps.update(field.name for field, column in zip(batch.schema, batch.columns, strict=True) if column.null_count)
-        yield batch
-
-
-def with_gaps(frame: DataFrame, gaps: set[str]) -> DataFrame:
-    """Return a frame of some rows with the types that pandas has for all of them, missing ones included."""
-    import pyarrow as pa
-
-    changed = {
-        name: with_missing(dtype, farthest(pa.array(frame[name])) if dtype.kind in "iu" else 0)
-        for name, dtype in frame.dtypes.items()
-        if name in gaps
-    }
-    return frame.astype({name: dtype for name, dtype in changed.items() if dtype != frame[name].dtype})
-
-
 def _missing(column: Any) -> Any:
     """Tell, in an array, which values of an Arrow column are missing: what isn't a number is, as in pandas."""
     import pyarrow.compute as pc
 
     return pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
-
-
-def numbered(batches: Iterator[Any]) -> Iterator[Any]:
-    """Pass batches on with a further column that numbers their rows, from 0."""
-    import numpy as np
-    import pyarrow as pa
-
-    before = 0
-    for batch in batches:
-        numbers = pa.array(np.arange(before, before + batch.num_rows))
-        before += batch.num_rows
-        yield pa.RecordBatch.from_arrays([*batch.columns, numbers], names=[*batch.schema.names, duck.ROW])
-        context.progress(0.0, f"{before:,} rows read")
 
 
 def _at(batches: Iterator[Any], numbers: Iterator[Any]) -> Iterator[Any]:

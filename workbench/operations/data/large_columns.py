@@ -15,7 +15,7 @@ from workbench.core.errors import InvalidArguments
 from workbench.operations import datasets
 from workbench.operations.context import Output
 from workbench.operations.data import results
-from workbench.operations.data.large import watched, with_gaps
+from workbench.operations.data.large_streams import watched, with_gaps
 from workbench.operations.data.large_types import with_missing
 from workbench.operations.datasets import Dataset, retyped
 from workbench.operations.tabular import join_types

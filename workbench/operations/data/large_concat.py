@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Output
 from workbench.operations.data import duck, results
-from workbench.operations.data.large import columns_of, has_index, numbered, refuse_categories, watched
+from workbench.operations.data.large_categories import refuse_categories
+from workbench.operations.data.large_streams import columns_of, has_index, numbered, watched
 from workbench.operations.data.large_types import with_missing
 from workbench.operations.datasets import Dataset, retyped
 from workbench.operations.tabular import join_types

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.core.errors import InvalidArguments
 from workbench.operations.data import duck
 from workbench.operations.data.duck import ROW, column
-from workbench.operations.data.large import columns_of
+from workbench.operations.data.large_streams import columns_of
 from workbench.operations.data.large_types import as_pandas, check_fits, dtypes, is_number
 from workbench.operations.datasets import Dataset
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.operations.context import Output
-from workbench.operations.data.large import refuse_categories
+from workbench.operations.data.large_categories import refuse_categories
 from workbench.operations.data.large_columns import Work, computed
 from workbench.operations.datasets import Dataset
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Output
 from workbench.operations.data import duck, results
-from workbench.operations.data.large import categories, categorized, columns_of, refuse_categories
+from workbench.operations.data.large_categories import categories, categorized, refuse_categories
+from workbench.operations.data.large_streams import columns_of
 from workbench.operations.datasets import Dataset
 
 if TYPE_CHECKING:

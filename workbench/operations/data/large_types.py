@@ -16,7 +16,8 @@ def dtypes(connection: Any, data: Dataset, names: list[str]) -> dict[str, Any]:
     """Return the types that columns would have in pandas: numbers and truth values have others if some are missing."""
     import numpy as np
 
-    plain = data.schema.empty_table().to_pandas().reset_index().dtypes
+    blank = data.schema.empty_table().to_pandas().reset_index()
+    plain = {str(name): dtype for name, dtype in blank.dtypes.items()}  # as a file names them
     counts = ", ".join(f"count(*) - count({column(data, name)}), {_farthest(data, name)}" for name in names)
     told = duck.run(connection, f"SELECT {counts} FROM data")[0]  # noqa: S608
     found = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.operations import context, datasets
-from workbench.operations.columnar import parquet_writer
+from workbench.operations.columnar import joined, parquet_writer
 from workbench.operations.context import Output, Overwrite
 from workbench.operations.data import spill
 from workbench.operations.datasets import Dataset
@@ -48,10 +48,13 @@ def collect(
     labels
         A further column of the batches, which becomes the frame's index. A file has none.
     """
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     size = 0
+    lost = [field for field in schema if _is_lost(field.type)]
+    known = {field.name: pa.array([], field.type.value_type) for field in lost}
 
     def write(part: Path, numbers: Path) -> None:
         nonlocal size
@@ -62,6 +65,10 @@ def collect(
                 number = stack.enter_context(parquet_writer(numbers, pa.schema([(labels, pa.int64())]), "snappy"))
             for batch in found:
                 size += batch.nbytes
+                for field in lost:
+                    array = batch.column(schema.get_field_index(field.name))
+                    if pa.types.is_dictionary(array.type):
+                        known[field.name] = joined(known[field.name], array.dictionary)
                 put(restored(batch.select(range(len(schema))), schema))
                 if number is not None:
                     # A copy, as a column of DuckDB's keeps all that came with it in memory.
@@ -77,10 +84,23 @@ def collect(
         if size > datasets.limit() * RESULT_SHARE:
             context.note("result", "a Parquet file: as a DataFrame it would be too large for the slot's memory")
             return context.write_file(name, Output(), lambda part: os.replace(place, part))  # noqa: PTH105 - returns None
-        frame = datasets.exact_frame(pq.read_table(place).cast(schema))
+        held = pa.schema([field.with_type(field.type.value_type) if field in lost else field for field in schema])
+        frame = datasets.exact_frame(pq.read_table(place).cast(held.with_metadata(schema.metadata)))
+        for field in lost:
+            all_of_them = pd.CategoricalDtype(known[field.name].to_pandas(), field.type.ordered)
+            frame[field.name] = frame[field.name].astype(all_of_them)
         if labels is not None:
             frame.index = pq.read_table(numbers).column(0).to_pandas().rename(None).array
         return frame
+
+
+def _is_lost(type_: Any) -> bool:
+    """Tell whether Parquet loses a column's categories, of which it keeps those of text."""
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(type_):
+        return False
+    return not (pa.types.is_string(type_.value_type) or pa.types.is_large_string(type_.value_type))
 
 
 def handed(frame: DataFrame, name: str, output: Output) -> DataFrame | Path:

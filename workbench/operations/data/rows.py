@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import InvalidArguments
 from workbench.operations.context import Overwrite
-from workbench.operations.data import large
+from workbench.operations.data import large, large_streams
 from workbench.operations.data.columns import Columns, known, labelled, numeric, refusing, room, single, stored_in
 from workbench.operations.data.results import destination
 from workbench.operations.datasets import Dataset, too_large
@@ -178,7 +178,7 @@ def drop_duplicates(
     target, data = destination(output, overwrite), Dataset.of(data)
     if too_large("duckdb", data, stream=target.path is not None):
         names = data.blank.columns
-        compared = large.columns_of(data) if subset is None else known(data.blank, labelled(names, subset))
+        compared = large_streams.columns_of(data) if subset is None else known(data.blank, labelled(names, subset))
         return large.drop_duplicates(data, list(map(str, compared)), keep, ignore_index, target)
     frame = data.frame()
     with refusing("the rows can't be compared"):
