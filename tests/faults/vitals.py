@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import statistics
 import threading
 import time
@@ -54,7 +55,8 @@ class Vitals:
     Parameters
     ----------
     processes
-        Returns the names and pids of the processes that are there. By another name a process has another life.
+        Returns the names and pids of the processes that are there. A process begins another life with each change of
+        its name.
     families
         The names of those whose descendants are looked at, too.
     """
@@ -62,7 +64,7 @@ class Vitals:
     def __init__(self, processes: Callable[[], Mapping[str, int]], *, families: Iterable[str] = ()) -> None:
         self._processes = processes
         self._families = frozenset(families)
-        self._lives: dict[tuple[str, int, float], Life] = {}  # a pid may be used again, and a name change
+        self._lives: dict[tuple[int, float], list[Life]] = {}  # a pid may be used again
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -76,7 +78,8 @@ class Vitals:
 
     def lives(self, at_least: float) -> list[Life]:
         """Return those that lived for so many seconds, by name."""
-        return sorted(life for life in self._lives.values() if len(life.samples) > 8 and life.seconds >= at_least)
+        lives = itertools.chain.from_iterable(self._lives.values())
+        return sorted(life for life in lives if len(life.samples) > 8 and life.seconds >= at_least)
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY):
@@ -96,8 +99,10 @@ class Vitals:
     def _look(self, name: str, process: psutil.Process) -> None:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied), process.oneshot():
             sample = Sample(time.monotonic(), process.memory_info().rss, process.num_fds(), process.num_threads())
-            key = name, process.pid, process.create_time()
-            self._lives.setdefault(key, Life(name, process.pid, [])).samples.append(sample)
+            lives = self._lives.setdefault((process.pid, process.create_time()), [])
+            if not lives or lives[-1].name != name:
+                lives.append(Life(name, process.pid, []))
+            lives[-1].samples.append(sample)
 
 
 def table(lives: Iterable[Life]) -> str:
