@@ -16,7 +16,7 @@ from pandas.testing import assert_frame_equal
 
 from tests.large import both_engines, engine, tables, written
 from workbench.core.errors import InvalidArguments
-from workbench.operations import columnar
+from workbench.operations import columnar, context
 from workbench.operations.context import Output
 from workbench.operations.data import duck, large, large_joins, large_summaries, results, rows
 from workbench.operations.data.filters import filter as filter_rows
@@ -155,3 +155,11 @@ def test_labels_that_wait_to_be_written_keep_no_other_columns_in_memory(tmp_path
     results.collect(batches, kept, "t.parquet", Output(str(tmp_path / "t.parquet")), duck.ROW)
     assert len(held) == 20
     assert max(held) < 4 * 41 * 4096 * 8
+
+
+def test_categories_of_numbers_come_back_also_where_the_rows_come_as_values(directory: Path):
+    schema = pa.schema([("n", pa.dictionary(pa.int8(), pa.int64()))])
+    batches = [pa.record_batch({"n": pa.array(values)}) for values in ([7, None, 5], [5, 9])]
+    with context.attempt(directory / "scratch", None, context.Attempt()):
+        found = results.collect(batches, schema, "n.parquet", Output())
+    assert_frame_equal(found, pd.DataFrame({"n": pd.Categorical([7, None, 5, 5, 9], categories=[7, 5, 9])}))

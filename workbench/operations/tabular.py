@@ -306,6 +306,13 @@ def _if_castable(values: Any, type_: Any) -> Any:
     return type_
 
 
+def is_text(type_: Any) -> bool:
+    """Tell whether an Arrow type is one of text."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+
+
 def as_text(column: Any) -> Any:
     """Return a column as strings: what has a zone as UTC with a Z, numbers so that they read back as the same type.
 
@@ -324,7 +331,7 @@ def as_text(column: Any) -> Any:
         # What is stored is in UTC already. Text of a time without a zone is made 40 times as fast as of one with.
         text = column.cast(pa.int64()).cast(pa.timestamp(type_.unit)).cast(pa.string())
         return pc.binary_join_element_wise(text, "Z", "")
-    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
+    if is_text(type_):
         return column
     text = column.cast(pa.string())
     if pa.types.is_floating(type_):  # Arrow writes 1.0 as 1, which would read back as a whole number

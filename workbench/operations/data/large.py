@@ -18,6 +18,7 @@ from workbench.operations.data.large_categories import categories, categorized
 from workbench.operations.data.large_streams import columns_of, index_of, schema_of, streamed
 from workbench.operations.data.large_types import with_missing
 from workbench.operations.datasets import Dataset, exact_frame, retyped
+from workbench.operations.tabular import is_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -212,7 +213,7 @@ def _check_sortable(data: Dataset, key: str) -> None:
     type_ = data.schema.field(key).type
     if not pa.types.is_dictionary(type_):
         return
-    if not (pa.types.is_string(type_.value_type) or pa.types.is_large_string(type_.value_type)):
+    if not is_text(type_.value_type):
         raise InvalidArguments(
             f"column {key!r} has categories of {type_.value_type}, by which rows aren't sorted into a file, nor where "
             "they don't fit in memory: convert it with data.astype first"

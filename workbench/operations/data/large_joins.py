@@ -13,6 +13,7 @@ from workbench.operations.data import duck, results
 from workbench.operations.data.large_categories import categories, categorized, refuse_categories
 from workbench.operations.data.large_streams import columns_of
 from workbench.operations.datasets import Dataset
+from workbench.operations.tabular import is_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -163,7 +164,7 @@ def _check_comparable(left: Dataset, right: Dataset, left_on: list[str], right_o
             return "numbers"
         if pa.types.is_timestamp(type_):
             return "times" if type_.tz is None else "times with a zone"
-        return "text" if pa.types.is_string(type_) or pa.types.is_large_string(type_) else str(type_)
+        return "text" if is_text(type_) else str(type_)
 
     for a, b in itertools.zip_longest(left_on, right_on):
         if (one := kind(left, a)) != (other := kind(right, b)):

@@ -13,6 +13,7 @@ from workbench.operations.columnar import joined, parquet_writer
 from workbench.operations.context import Output, Overwrite
 from workbench.operations.data import spill
 from workbench.operations.datasets import Dataset
+from workbench.operations.tabular import is_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -67,8 +68,9 @@ def collect(
                 size += batch.nbytes
                 for field in lost:
                     array = batch.column(schema.get_field_index(field.name))
-                    if pa.types.is_dictionary(array.type):
-                        known[field.name] = joined(known[field.name], array.dictionary)
+                    values = array.dictionary if pa.types.is_dictionary(array.type) else array.unique()
+                    more = values.cast(field.type.value_type).drop_null()
+                    known[field.name] = joined(known[field.name], more)
                 put(restored(batch.select(range(len(schema))), schema))
                 if number is not None:
                     # A copy, as a column of DuckDB's keeps all that came with it in memory.
@@ -98,9 +100,7 @@ def _is_lost(type_: Any) -> bool:
     """Tell whether Parquet loses a column's categories, of which it keeps those of text."""
     import pyarrow as pa
 
-    if not pa.types.is_dictionary(type_):
-        return False
-    return not (pa.types.is_string(type_.value_type) or pa.types.is_large_string(type_.value_type))
+    return pa.types.is_dictionary(type_) and not is_text(type_.value_type)
 
 
 def handed(frame: DataFrame, name: str, output: Output) -> DataFrame | Path:
