@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -33,9 +32,6 @@ TIMEOUT = 15_000  # milliseconds a browser waits for a condition
 playwright.expect.set_options(timeout=TIMEOUT)
 
 
-_ENDED: set[str] = set()  # places of servers that were told to end: pages that are still open look for them
-
-
 class Served:
     """A dashboard's server, as a process of its own."""
 
@@ -52,7 +48,6 @@ class Served:
 def serve(settings: Settings, *options: str, **environ: str) -> Iterator[Served]:
     """Run `workbench dashboard` for a while."""
     command = [sys.executable, "-m", "workbench", "dashboard", "--port", "0", *options]
-    place = "nowhere"
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             command,
@@ -67,12 +62,9 @@ def serve(settings: Settings, *options: str, **environ: str) -> Iterator[Served]
             line = process.stdout.readline()
             assert line.startswith("The dashboard is at "), line
             url = line.split()[-1]
-            place = urlsplit(url).netloc
-            _ENDED.discard(place)  # a port may be used again
             wait_until(lambda: answers(url), what="the server answers")
             yield Served(process, url)
         finally:
-            _ENDED.add(place)
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=20)
             log.seek(0)
@@ -173,9 +165,8 @@ def visit(browser, request) -> Iterator[Callable[..., object]]:
         page.set_default_timeout(TIMEOUT)
 
         def said(message) -> None:
-            text = f"{message.text} ({message.location['url']})"
-            if message.type == "error" and not patient and not any(ended in text for ended in _ENDED):
-                wrong.append(f"console: {text}")
+            if message.type == "error" and not patient:
+                wrong.append(f"console: {message.text}")
 
         def asked(sent) -> None:  # a request or a web socket
             if not sent.url.startswith(HERE):

@@ -147,6 +147,7 @@ def test_a_web_socket_shows_nothing_to_who_is_not_on_the_list(cluster, provider,
             page = visit(served.url)
             log_in(page, user)
             expect(page.get_by_role("alert").or_(page.get_by_text("Overview")).first).to_be_visible()
+            page.locator("#first").wait_for(state="detached")  # one that still loads misses its server
             document = told_to_a_web_socket(served, {each["name"]: each["value"] for each in page.context.cookies()})
             assert told in document
             assert ("Views" in document) == (user == "ada@example.org")
